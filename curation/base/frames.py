@@ -31,11 +31,18 @@ def is_in(texts: _Texts, values: _Texts) -> Flags:
 
 
 def rows_of(texts: _Texts, column: _Texts) -> Ints:
-    """Return the row in which a column of distinct texts holds each of ``texts``, (N,); -1 where it does not."""
+    """Return the first row in which a column holds each of ``texts``, (N,); -1 where it does not."""
+    import numpy as np
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    found = pc.index_in(_arrow(texts), value_set=_arrow(column))
-    return cast("Ints", pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype("int64"))
+    keys, values = _arrow(texts), _arrow(column)
+    rows = None
+    if len(values) > 2 * len(keys):  # the few that are asked for take less memory than a table of all
+        rows = np.append(np.flatnonzero(np.asarray(pc.is_in(values, value_set=keys))), -1)
+        values = values.take(pa.array(rows[:-1]))
+    found = pc.fill_null(pc.index_in(keys, value_set=values), -1).to_numpy(zero_copy_only=False).astype("int64")
+    return cast("Ints", found if rows is None else rows[found])
 
 
 def _arrow(texts: _Texts) -> Any:
@@ -47,8 +54,24 @@ def _arrow(texts: _Texts) -> Any:
     return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
 
 
-def places(index: pd.Index[Any], keys: pd.Series[Any] | pd.Index[Any]) -> Ints:
-    """Return the place of each key in a unique index, (N,); -1 where it has none."""
-    import pandas as pd
+def are_distinct(*columns: _Texts) -> bool:
+    """Return whether no text of a column, or no combination of texts in several, occurs twice."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-    return cast("Ints", index.get_indexer(pd.Index(keys)))
+    found, *more = map(_arrow, columns)
+    if more:
+        names = [str(number) for number in range(len(columns))]
+        table = pa.table([found, *more], names=names)
+        return bool(table.group_by(names, use_threads=False).aggregate([]).num_rows == len(found))
+    if pc.all(pc.less(found[:-1], found[1:])).as_py() is not False:  # most tables are sorted, which needs no memory
+        return True
+    return bool(pc.count_distinct(found).as_py() == len(found))
+
+
+def are_sorted(texts: _Texts) -> bool:
+    """Return whether no text of a column is smaller than the one before it; UTF-8 sorts as Python's texts do."""
+    import pyarrow.compute as pc
+
+    found = _arrow(texts)
+    return pc.any(pc.less(found[1:], found[:-1])).as_py() is not True

@@ -72,7 +72,7 @@ class Issues:
     @cached_property
     def flagged(self) -> pd.DataFrame:
         """The flagged rows."""
-        return self.rows[self.rows["is_issue"]]
+        return self.rows if self.rows["is_issue"].all() else self.rows[self.rows["is_issue"]]
 
     @cached_property
     def scored(self) -> dict[str, int]:

@@ -224,13 +224,15 @@ def parquet_frame(path: Path) -> pd.DataFrame:
         ValueError: it is damaged.
 
     """
-    import pandas as pd
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
     require_regular(path.stat(), path)
     try:
-        with pa.OSFile(str(path)) as file:  # some versions of pandas hand Arrow a Python file, see arrow_file
-            return pd.read_parquet(file)
+        with pa.OSFile(str(path)) as file:  # a Python file would do for pandas, see arrow_file
+            # a column at a time is in memory twice
+            frame: pd.DataFrame = pq.read_table(file).to_pandas(split_blocks=True, self_destruct=True)
+        return frame
     except (pa.ArrowException, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(first_line(error)) from error
     except OSError as error:

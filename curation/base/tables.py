@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from curation.base import reading
 from curation.base.errors import CurationError
+from curation.base.frames import are_distinct
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,8 +110,9 @@ def checked(name: TableName, frame: pd.DataFrame) -> pd.DataFrame:
                 fault = f"cannot be {kind}: it holds other values"  # a cast cuts 1.5 to 1 and makes "False" true
         if fault := fault or _fault_of(column, found[column]):
             raise TableError(f"the {name} table is not valid: its column {column!r} {fault}")
-    if found.duplicated(_KEYS[name]).any():
-        raise TableError(f"the {name} table is not valid: {' and '.join(_KEYS[name])} occur twice")
+    key = _KEYS[name]
+    if found["seq"].duplicated().any() if "seq" in key else not are_distinct(*(found[column] for column in key)):
+        raise TableError(f"the {name} table is not valid: {' and '.join(key)} occur twice")
     return found
 
 

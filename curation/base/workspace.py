@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from curation.base import files, reading, trust
 from curation.base.errors import WorkspaceError
+from curation.base.frames import are_distinct
 from curation.base.text import is_text, printable
 
 if TYPE_CHECKING:
@@ -281,7 +282,7 @@ def read_listing(workspace: Workspace) -> pd.DataFrame:
     """
     texts, to_do = ("path", "url", "split", "label"), "delete it and run: curate run DATA"
     found = files.read_table(workspace.listing, to_do, texts=texts, numbers=("bytes", "mtime_ns"))
-    if found["path"].duplicated().any():
+    if not are_distinct(found["path"].astype("str")):
         raise WorkspaceError(f"{workspace.listing} is damaged (an image twice); delete it and run: curate run DATA")
     found = found.astype(dict.fromkeys(("path", "url", "split", "label"), "str"))
     marker = files.read_json(workspace.marker) or {}

@@ -300,7 +300,7 @@ def rows(
     """Return issue rows from columns of equal length; evidence holds JSON objects."""
     return pd.DataFrame(
         {
-            "path": paths.to_numpy(),
+            "path": paths.array,
             "check": check,
             "score": scores,
             "is_issue": flags,

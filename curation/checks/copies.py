@@ -11,10 +11,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from curation.base.arrays import Flags, Floats, Ints
-from curation.base.frames import places, records
+from curation.base.frames import records, rows_of
 from curation.base.scored import Column, Kind, Scored, Value, narrow_scores, pieces
 from curation.checks.base import CheckInputs, Found, as_json
 
@@ -48,23 +49,21 @@ def near_duplicate(inputs: CheckInputs) -> Found:
     members = graph.members
     flags = (members["near"] != "").to_numpy(dtype=bool)
     facts = _facts(members, "near")
-    first = members.drop_duplicates("content").set_index("content")
-    path_of = first["path"].to_numpy()
-    partner, words = places(first.index, graph.links["partner"]), _words(graph.links, first)
+    partner, words = _partner_paths(graph.links, members), _words(graph.links, members)
     # the last one is for members without a link, whose place is -1
     probabilities = np.append(graph.links["probability"].to_numpy(dtype=np.float64), 0.0)
-    place = places(graph.links.index, members["content"])
-    other = path_of[places(first.index, graph.sessions["partner"])]
-    session = places(graph.sessions.index, members["content"])
+    place = rows_of(members["content"], graph.links.index)
+    other = _partner_paths(graph.sessions, members)
+    session = rows_of(members["content"], graph.sessions.index)
 
     def found(row: dict[str, Any]) -> dict[str, Any]:
-        link = row["link"]
+        link, dhash = row["link"], f"{row['dhash'] & 0xFFFFFFFFFFFFFFFF:016x}"
         if not row["near"]:
-            return {"dhash": row["dhash"], "same_session": other[row["shot"]]}
+            return {"dhash": dhash, "same_session": other[row["shot"]]}
         return {
             "kind": "near",
-            "dhash": row["dhash"],
-            "of": path_of[partner[link]],
+            "dhash": dhash,
+            "of": partner[link],
             "probability": round(float(probabilities[link]), 4),
             "transform": words[link],
             **{key: value for key, value in facts[row["near"]].items() if key != "of"},
@@ -86,10 +85,15 @@ def near_duplicate(inputs: CheckInputs) -> Found:
     return replace(result, scored=replace(result.scored, pieces=(pieces(kinds, dhash=Value("dhash")),), fields=hashes))
 
 
-def _words(links: pd.DataFrame, first: pd.DataFrame) -> list[str]:
-    """Return for each link what was done to the partner's picture and its file; ``first`` has one row per content."""
-    own, partner = places(first.index, links.index), places(first.index, links["partner"])
-    area, density = (first[name].to_numpy(dtype=np.float64) for name in ("area", "density"))
+def _partner_paths(links: pd.DataFrame, members: pd.DataFrame) -> npt.NDArray[np.object_]:
+    """Return for each link the first image of its partner's content."""
+    return members["path"].iloc[rows_of(links["partner"], members["content"])].to_numpy(dtype=object)
+
+
+def _words(links: pd.DataFrame, members: pd.DataFrame) -> list[str]:
+    """Return for each link what was done to the partner's picture and its file, by the first images of both."""
+    own, partner = rows_of(links.index, members["content"]), rows_of(links["partner"], members["content"])
+    area, density = (members[name].to_numpy(dtype=np.float64) for name in ("area", "density"))
     ratios = zip(links["transform"], area[own] / area[partner], density[own] / density[partner], strict=True)
     return [", ".join([words, *_file_words(larger, denser)]) for words, larger, denser in ratios]
 
@@ -108,9 +112,8 @@ def same_session(inputs: CheckInputs) -> Found:
     graph = inputs.copies
     members = graph.members
     flags = (members["session"] != "").to_numpy(dtype=bool)
-    first = members.drop_duplicates("content").set_index("content")
-    place = places(graph.sessions.index, members["content"])
-    partner = first["path"].to_numpy()[places(first.index, graph.sessions["partner"])]
+    place = rows_of(members["content"], graph.sessions.index)
+    partner = _partner_paths(graph.sessions, members)
     words = graph.sessions["transform"].tolist()
     facts = _facts(members, "session")
 
@@ -148,7 +151,9 @@ def _disagreement(inputs: CheckInputs, column: str) -> Found:
     def found(row: dict[str, Any]) -> dict[str, Any]:
         return {"kind": "exact" if row["exactly"] else "near", **facts[row["group"]], "rank": row["rank"]}
 
-    probability = inputs.copies.links["probability"].reindex(members["content"]).fillna(0.0).to_numpy(dtype=np.float64)
+    links = inputs.copies.links
+    likely = np.append(links["probability"].to_numpy(dtype=np.float64), 0.0)  # the last one is for members without one
+    probability = likely[rows_of(members["content"], links.index)]
     scores = np.where(by_exact, 0.0, np.where(by_group, 1.0 - probability, 1.0))
     groups = members["group"].where(by_group, "")
     return _found(inputs, members[["group", "rank"]].assign(exactly=by_exact), scores, by_group, found, groups)
@@ -156,9 +161,11 @@ def _disagreement(inputs: CheckInputs, column: str) -> Found:
 
 def _several(members: pd.DataFrame, key: str, column: str) -> Flags:
     """Return (N,) whether the member's ``key`` group has several values of ``column``; missing labels do not count."""
-    values = members[column].where(members[column] != "") if column == "label" else members[column]
-    differing = values.groupby(members[key]).transform("nunique") > 1
-    return np.asarray(differing & (members[key] != ""), dtype=np.bool_)
+    found = (members[key] != "").to_numpy(dtype=np.bool_, copy=True)
+    mine = members.loc[found, [key, column]]
+    values = mine[column].where(mine[column] != "") if column == "label" else mine[column]
+    found[found] = values.groupby(mine[key]).transform("nunique") > 1
+    return found
 
 
 def _facts(members: pd.DataFrame, key: str) -> dict[str, dict[str, Any]]:

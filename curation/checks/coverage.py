@@ -116,9 +116,9 @@ def cells(frame: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for axis in axes:
         known = frame[frame[axis] != ""]
-        values = [*VALUES.get(axis, in_order(known[axis]))]
+        values = [*(VALUES.get(axis) or in_order(known[axis].unique()))]
         for split, mine in known.groupby("split", sort=True):
-            classes = in_order(mine["label"])
+            classes = in_order(mine["label"].unique())
             counted = pd.crosstab(mine["label"], mine[axis]).reindex(index=classes, columns=values, fill_value=0)
             table = counted.to_numpy(np.float64)
             rest = table.sum(axis=0) - table
@@ -160,7 +160,7 @@ def associations(frame: pd.DataFrame, axes: Sequence[str], seed: int) -> pd.Data
     rng = np.random.default_rng(seed)
     for axis in axes:
         known = frame[frame[axis] != ""]
-        classes = in_order(known["label"])
+        classes = in_order(known["label"].unique())
         if len(classes) < 2 or known[axis].nunique() < 2:
             continue
         label = pd.Categorical(known["label"], classes).codes.astype(np.int64)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curation.base.arrays import Flags, Floats, Ints
-from curation.base.frames import places
+from curation.base.frames import rows_of
 from curation.checks.duplicates.groups import components, star_groups
 from curation.checks.duplicates.transform import inverted
 
@@ -27,8 +27,8 @@ class CopyGraph:
     """Readable images and their groups.
 
     members: one row per readable image: path, split, label, content, exact ("" or group), near ("" or group),
-    group (near, else exact), rank (1 = best copy of its group), session ("" or group), dhash, area (px), density
-    (bytes per px), composed (whether it is two pictures in one).
+    group (near, else exact), rank (1 = best copy of its group, or in none), session ("" or group), dhash (int64), area
+    (px), density (bytes per px), composed (whether it is two pictures in one).
     links: one row per content with a near copy: its likeliest partner's content (of its own group, if there is one
     there), probability, transform (words for what was done to the partner's picture).
     sessions: the same for contents with another shot of the same session, which is not a copy; probability is how well
@@ -55,8 +55,11 @@ def build(
     """
     members = _members(images, measurements)
     members["marked"] = False if marked is None else marked[(measurements["error"] == "").to_numpy(dtype=bool)]
-    contents = pd.Index(np.unique(members["content"].to_numpy(dtype=object)))
-    place = contents.get_indexer(members["content"])
+    contents = pd.Index(members["content"].unique()).sort_values()
+    place = rows_of(members["content"], contents)
+    copied = np.bincount(place, minlength=1)[place] > 1
+    members["exact"] = ""
+    members.loc[copied, "exact"] = "exact-" + members.loc[copied, "content"].str[:_GROUP_DIGITS]
     links = _links(contents, pairs)
     near = links.only(links.near & (links.probability >= min_probability))
     composed = np.zeros(len(contents), dtype=np.bool_)
@@ -106,7 +109,7 @@ class _Links:
 def _links(contents: pd.Index, pairs: pd.DataFrame) -> _Links:
     """Return pairs; their text columns may be categorical or plain."""
     a, b = (pairs[column].astype("category").cat for column in ("pixel_sha256_a", "pixel_sha256_b"))
-    first, second = (places(contents, side.categories)[side.codes] for side in (a, b))
+    first, second = (rows_of(side.categories, contents)[side.codes] for side in (a, b))
     words = pairs["transform"].astype("category").cat
     codes, texts = np.asarray(words.codes, dtype=np.int64), words.categories.to_numpy(dtype=object)
     probability = pairs["probability"].to_numpy(dtype=np.float64)
@@ -121,15 +124,16 @@ def _links(contents: pd.Index, pairs: pd.DataFrame) -> _Links:
 
 def _members(images: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
     readable = (measurements["error"] == "").to_numpy(dtype=bool)
-    measured = measurements[readable]
-    members = images.loc[readable, ["path", "split", "label"]].reset_index(drop=True)
-    members["content"] = measured["pixel_sha256"].to_numpy()
-    members["dhash"] = [f"{value & 0xFFFFFFFFFFFFFFFF:016x}" for value in measured["dhash"].astype("int64")]
+    measured = measurements[["pixel_sha256", "dhash", "width", "height", "bytes", "sharpness"]]
+    members = images[["path", "split", "label"]]
+    if not readable.all():
+        measured, members = measured[readable], members[readable]
+    members = members.reset_index(drop=True)
+    members["content"] = measured["pixel_sha256"].array
+    members["dhash"] = measured["dhash"].to_numpy(dtype=np.int64)
     members["area"] = (measured["width"] * measured["height"]).to_numpy(dtype=np.float64)
     members["density"] = measured["bytes"].to_numpy(dtype=np.float64) / np.maximum(members["area"], 1.0)
     members["sharpness"] = measured["sharpness"].to_numpy(dtype=np.float64)
-    copied = members["content"].duplicated(keep=False)
-    members["exact"] = np.where(copied, "exact-" + members["content"].str[:_GROUP_DIGITS], "")
     return members
 
 
@@ -142,10 +146,12 @@ def _near_groups(
     contents: pd.Index, near: _Links, members: pd.DataFrame, place: Ints, composed: Flags
 ) -> npt.NDArray[np.object_]:
     """Return each content's near-duplicate group, "" if it has no near copy."""
-    order = members.sort_values(list(_BEST_FIRST), ascending=list(_BEST_FIRST.values())).index
-    ordered = pd.unique(place[order])
-    rank = np.empty(len(contents), dtype=np.int64)
-    rank[ordered] = np.arange(len(contents))
+    paired = np.zeros(len(contents), dtype=np.bool_)
+    paired[near.pairs] = True
+    mine = members.loc[paired[place], list(_BEST_FIRST)]
+    ordered = pd.unique(place[mine.sort_values(list(_BEST_FIRST), ascending=list(_BEST_FIRST.values())).index])
+    rank = np.full(len(contents), len(contents), dtype=np.int64)
+    rank[ordered] = np.arange(len(ordered))
     return _named(contents, star_groups(len(contents), near.pairs, near.probability, rank, composed), "near")
 
 
@@ -163,9 +169,10 @@ def _named(contents: pd.Index, number: Ints, kind: str) -> npt.NDArray[np.object
 def _ranks(members: pd.DataFrame) -> Ints:
     """Return each member's rank in its group, by ``_BEST_FIRST``."""
     columns = ["group", *_BEST_FIRST]
-    order = members.sort_values(columns, ascending=[True, *_BEST_FIRST.values()]).index
-    ranks = members.loc[order].groupby("group").cumcount() + 1
-    return np.asarray(ranks.reindex(members.index), dtype=np.int64)
+    mine = members.loc[members["group"] != "", columns].sort_values(columns, ascending=[True, *_BEST_FIRST.values()])
+    ranks = np.ones(len(members), dtype=np.int64)
+    ranks[mine.index] = mine.groupby("group").cumcount() + 1
+    return ranks
 
 
 def _likeliest_partners(contents: pd.Index, links: _Links, preferred: Floats | None = None) -> pd.DataFrame:

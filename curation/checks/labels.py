@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curation.base.frames import places
+from curation.base.frames import rows_of
 from curation.base.scored import Column, Kind, Scored, Value, exact_scores, narrow_scores, pieces
 from curation.checks.base import ISSUE_SCORE, CheckInputs, Found, Ints, as_json, nothing
 
@@ -66,4 +66,4 @@ def judged(check: str, labels: pd.DataFrame, paths: pd.Series) -> Found:
         return [f"{text[:-1]}, {as_json(says=end)[1:]}" for text, end in zip(scored.evidence(at), ends, strict=True)]
 
     found = Found(scored, exact_scores(scores) < ISSUE_SCORE, evidence)
-    return found.spread(places(pd.Index(paths), labels["path"]), len(paths))
+    return found.spread(rows_of(labels["path"], paths), len(paths))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from curation.base.frames import places
+from curation.base.frames import rows_of
 from curation.base.scored import Scored, narrow_scores
 from curation.checks.base import CheckInputs, Found, Ints, as_json, nothing
 
@@ -15,7 +15,7 @@ def overlap(inputs: CheckInputs) -> Found:
         return nothing(inputs)
     found = inputs.shared.sort_values(["probability", "other", "other_path"], ascending=[False, True, True])
     found = found.drop_duplicates("sha256").set_index("sha256")
-    place = places(found.index, inputs.measurements["sha256"])
+    place = rows_of(inputs.measurements["sha256"], found.index)
     flags = inputs.readable & (place >= 0)
 
     def evidence(at: Ints) -> list[str]:

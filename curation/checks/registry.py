@@ -176,6 +176,8 @@ def gathered(paths: pd.Series, found: Iterable[tuple[str, Found | pd.DataFrame]]
         parts.append(rows.sort_values("path"))
         if not isinstance(result, pd.DataFrame) and len(result.scored.known):
             columns[name] = result.columns()
-    table = tables.checked("issues", pd.concat(parts, ignore_index=True))
+    table = pd.concat(parts, ignore_index=True)
+    del parts
+    table = tables.checked("issues", table)
     tables.join_pieces(table)
     return Issues(table, paths, columns)

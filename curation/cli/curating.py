@@ -15,7 +15,6 @@ from curation.base.workspace import (
     is_workspace,
     locked,
     open_workspace,
-    read_images,
 )
 from curation.cli import completion, console
 from curation.cli import options as opt
@@ -156,7 +155,7 @@ def apply(
     if as_json:
         console.print_json(version)
         return
-    said, _ = curating.summarise(workspace, read_images(workspace), read_issues(workspace), version, settings)
+    said, _ = curating.summarise(workspace, read_issues(workspace), version, settings)
     judged = label_judgement.outcome_lines(workspace, version)
     console.print_lines([*said, *recorded.notes, *judged, *queries.what_changed(workspace, before, version)])
 

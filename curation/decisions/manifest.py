@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from curation.base import files, issues, reading, tables
 from curation.base.errors import WorkspaceError
-from curation.base.frames import records, rows_of
+from curation.base.frames import are_sorted, records, rows_of
 from curation.base.workspace import Workspace
 from curation.decisions import log
 from curation.decisions.follow import Followed, Images, Past, follow, images_of, none_lost, overruled_now
@@ -96,7 +96,7 @@ def _as_json(column: pd.Series) -> list[str]:
 
 def _by_path(manifest: pd.DataFrame) -> pd.DataFrame:
     """Return the rows in the order of their paths."""
-    if manifest["path"].is_monotonic_increasing:
+    if are_sorted(manifest["path"]):
         return manifest.reset_index(drop=True)
     return manifest.sort_values("path", ignore_index=True)
 
@@ -158,6 +158,15 @@ def _require_types(version: Version, name: str) -> None:
 def rows(workspace: Workspace, version: Version) -> pd.DataFrame:
     """Return the rows of a version as committed."""
     return files.read_checked("manifest", workspace.manifests / f"{version.name}.parquet")
+
+
+def both_rows(workspace: Workspace, version: Version) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows of a version's base and its own; columns that are equal in both are in memory once."""
+    raw, own = rows(workspace, find(workspace, version.base)), rows(workspace, version)
+    for name in own.columns:
+        if own[name].equals(raw[name]):
+            own[name] = raw[name]
+    return raw, own
 
 
 def find(workspace: Workspace, name: str) -> Version:

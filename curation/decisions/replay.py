@@ -146,6 +146,8 @@ def replay(raw: pd.DataFrame, entries: Sequence[Entry] | pd.DataFrame, rules: in
         "soft_label": soft_labels.combine_first(label["value"].str.slice(0, 0)),
     }
     for column, new in changes.items():
+        if new.empty:
+            continue
         there = np.zeros(len(result), dtype=np.bool_)
         there[new.index] = True
         result.loc[there, column] = new.sort_index().astype(result[column].dtype).array

@@ -55,7 +55,8 @@ def load_measurements(
         listing: of the images
         store: folder of the cache
         settings: with which they were measured
-        only: columns to read beside path, sha256, bytes and error; none reads all
+        only: columns to read beside path, sha256, bytes and error, and the counts and scores of faces if it names one
+            of a face; none reads all
 
     Raises:
         MeasurementsError: an image has not been measured with these settings.
@@ -72,7 +73,8 @@ def load_measurements(
         columns[name] = _pandas(pc.coalesce(values, absent))
         files.pop(name, None)
     best = (_best_faces(part, only) for part in cache.each_part(folders.faces, FACES_SCHEMA))
-    for name, values in _stored(best, hashes):
+    of_faces = not only or any(name not in _MEASURES for name in only)
+    for name, values in _stored(best, hashes) if of_faces else ():
         absent = np.nan if pa.types.is_floating(values.type) and name not in _SCORES else 0
         columns[name] = _pandas(pc.fill_null(values, pa.scalar(absent, values.type)))
     import pandas as pd
@@ -146,6 +148,7 @@ def _fill(room: Pixels, names: NDArray[np.object_], store: Path, settings: Measu
         room[found[wanted]] = np.frombuffer(pixels, dtype=np.uint8).reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE)
         missing[found[wanted]] = False
         scratch.release(room)
+    scratch.filled(room)
     _require_all(~missing)
 
 

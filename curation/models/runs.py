@@ -147,7 +147,7 @@ def _within(soft_labels: pd.Series, classes: set[str]) -> list[str]:
 
 def copy_groups(issues: pd.DataFrame) -> dict[str, str]:
     """Return path -> group of exact and near copies, as the checks found them."""
-    copies = issues[issues["is_issue"] & (issues["group"] != "")]
+    copies = issues.loc[issues["is_issue"] & (issues["group"] != ""), ["path", "check", "group"]]
     groups: dict[str, str] = {}
     # a near group holds all exact copies of its members, so it takes precedence
     for check in ("exact_duplicate", "near_duplicate"):

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from curation.base import files
+from curation.base.arrays import Ints
 from curation.base.errors import WorkspaceError
+from curation.base.frames import are_sorted, is_in, rows_of
 from curation.base.issues import Issues, read_issues
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace, read_images, read_listing
@@ -57,13 +59,14 @@ def coverage_of(
         None where no image has a label.
 
     """
-    before, after = (_pictures(manifest_rows, known, groups) for manifest_rows in (raw, rows))
+    after = _pictures(rows, known, groups)
     if after.empty:
         return None
     names = [axis for axis in known.columns if (after[axis] != "").any()]
     counted = [axis for axis in names if axis != coverage.PERSON]
-    was, cells = coverage.cells(before, counted), coverage.cells(after, counted)
-    association = coverage.associations(after, names, seed)
+    cells, association = coverage.cells(after, counted), coverage.associations(after, names, seed)
+    del after
+    was = coverage.cells(_pictures(raw, known, groups), counted)
     found = coverage.findings(was, cells, association)
     keys = ["axis", "split", "label", "value"]
     every = pd.concat([was[keys], cells[keys]]).drop_duplicates()
@@ -75,10 +78,21 @@ def coverage_of(
 
 def _pictures(rows: pd.DataFrame, known: pd.DataFrame, groups: Mapping[str, str]) -> pd.DataFrame:
     """Return split, label and axes of the kept images with a label; one row for copies in one split and class."""
-    kept = rows[(rows["status"] == "kept") & (rows["label"] != "") & rows["path"].isin(known.index)]
-    picture = [groups.get(path, path) for path in kept["path"]]
-    kept = kept.assign(picture=picture).sort_values("path").drop_duplicates(["split", "label", "picture"])
-    return kept[["path", "split", "label"]].join(known, on="path").reset_index(drop=True)
+    kept = rows.loc[(rows["status"] == "kept") & (rows["label"] != ""), ["path", "split", "label"]]
+    kept = kept[is_in(kept["path"], known.index)]
+    kept = kept if are_sorted(kept["path"]) else kept.sort_values("path")
+    picture = picture_numbers(kept["path"], groups)
+    kept = kept.assign(picture=picture).drop_duplicates(["split", "label", "picture"])
+    values = known.iloc[rows_of(kept["path"], known.index)]
+    kept = kept[["split", "label"]]
+    return pd.concat([kept.reset_index(drop=True), values.reset_index(drop=True)], axis=1)
+
+
+def picture_numbers(paths: pd.Series, groups: Mapping[str, str]) -> Ints:
+    """Return a number (N,) of each image that is equal for copies; ``groups`` is path -> group of copies."""
+    number, _ = pd.factorize(pd.Series(list(groups.values()), dtype="str"))
+    at = rows_of(paths, list(groups))
+    return np.where(at >= 0, np.append(number, 0)[at], len(number) + np.arange(len(at)))
 
 
 def axes(
@@ -100,17 +114,21 @@ def axes(
     if not workspace.issues.exists():
         raise WorkspaceError(f"{workspace.root} has not been checked yet; run: curate check")
     issues = read_issues(workspace) if issues is None else issues
-    listing, store = read_listing(workspace), workspace.measurements
-    measurements = load_measurements(listing, store, settings.measure, coverage.MEASURES)
+    listing = read_listing(workspace)[["path", "url", "bytes", "mtime_ns"]]
+    measurements = load_measurements(listing, workspace.measurements, settings.measure, coverage.MEASURES)
+    del listing
     known, limits = coverage.axis_values(measurements, settings.checks)
     known.index = pd.Index(measurements["path"])
-    del measurements, listing
-    score = issues.scores("occluded_face").reindex(known.index).to_numpy(dtype=np.float64)
+    del measurements
+    covered = issues.scores("occluded_face")
+    score = np.append(covered.to_numpy(dtype=np.float64), np.nan)[rows_of(known.index, covered.index)]
     names = np.array([*coverage.VALUES["occlusion"], ""], dtype=object)
     known["occlusion"] = names[np.where(np.isfinite(score), (score < ISSUE_SCORE).astype(int), 2)]
-    people = _people(workspace).reindex(known.index).fillna("")
-    if (people != "").mean() >= _KNOWN:
-        known[coverage.PERSON] = people
+    people = _people(workspace)
+    if (people != "").any():
+        named = np.append(people.to_numpy(dtype=object), "")[rows_of(known.index, people.index)]
+        if (named != "").mean() >= _KNOWN:
+            known[coverage.PERSON] = named
     return known, limits
 
 
@@ -119,5 +137,6 @@ def _people(workspace: Workspace) -> pd.Series:
     given = subjects.given_names(workspace, read_images(workspace))
     if not workspace.subjects.exists():
         return given
-    found = files.read_table(workspace.subjects).set_index("path")["person"]
-    return given.where(given != "", found.reindex(given.index).fillna(""))
+    found = files.read_table(workspace.subjects)
+    named = np.append(found["person"].to_numpy(dtype=object), "")[rows_of(given.index, found["path"])]
+    return given.where(given != "", named)

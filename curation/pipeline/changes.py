@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from curation.base import files
+from curation.base.frames import is_in
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace, option_of, source_of
 from curation.decisions import manifest
@@ -26,6 +27,7 @@ def changes(workspace: Workspace, before: manifest.Version, after: manifest.Vers
     """
     first, second = (manifest.rows(workspace, version) for version in (before, after))
     found = manifest.diff(first, second)
+    first, second = (rows[is_in(rows["path"], found["path"])] for rows in (first, second))
     rows = pd.concat([second, first]).drop_duplicates("path").set_index("path").reindex(found["path"])
     split_before = first.set_index("path")["split"].reindex(found["path"]).to_numpy()
     moved = (found["change"] == "other") & (split_before != rows["split"].to_numpy())

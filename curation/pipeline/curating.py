@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import pandas as pd
-
 from curation.base import files, memory
 from curation.base import settings as settings_of
 from curation.base.destinations import DestinationError, Destinations
@@ -69,11 +67,13 @@ def run(
     decisions.requested_policy(workspace, opened.table, settings)
     scanned = steps.scan(workspace, source, settings, display, limit)
     issues = judge_labels(workspace, scanned, settings, display)
+    scanned.set_aside()
     recorded = decisions.apply(workspace, settings, display, accept_loss=accept_loss)
     version = recorded.version
     memory.give_back()
-    page = write_report(workspace, scanned, issues, version, settings, display)
-    lines, record = summarise(workspace, scanned.images, issues, version, settings)
+    page = write_report(workspace, issues, version, settings, display)
+    memory.give_back()
+    lines, record = summarise(workspace, issues, version, settings)
     left_out, _ = steps.read_problems(workspace)
     record |= {
         "version": version.name,
@@ -104,16 +104,15 @@ def judge_labels(workspace: Workspace, scanned: Scanned, settings: Settings, dis
 
 
 def summarise(
-    workspace: Workspace, images: pd.DataFrame, issues: Issues, version: manifest.Version, settings: Settings
+    workspace: Workspace, issues: Issues, version: manifest.Version, settings: Settings
 ) -> tuple[list[str], dict[str, Any]]:
     """Return what was found and decided, in sentences and as a record; losses and held exclusions come first."""
     from curation.pipeline import summary
 
-    rows = manifest.rows(workspace, version)
-    raw = manifest.rows(workspace, manifest.find(workspace, version.base))
+    raw, rows = manifest.both_rows(workspace, version)
     entries = entries_of(workspace, version)
     chosen = policy_of(workspace, version, settings)
-    lines, record = summary.closing(images, issues, rows, entries, chosen.review.checks if chosen else ())
+    lines, record = summary.closing(raw, issues, rows, entries, chosen.review.checks if chosen else ())
     headline = losses.headline(raw, rows, entries, settings.brake)
     held, held_record = losses.held(version, entries, option_of(workspace))
     lost, lost_record = losses.no_longer_applying(decisions.no_longer_applying(workspace))
@@ -187,22 +186,21 @@ def _place_outside(workspace: Workspace) -> Path:
 
 def report(workspace: Workspace, settings: Settings, display: Display) -> Path:
     """Write the cleaning report of the newest cleaned version; the caller holds the lock."""
-    scanned = steps.scanned_before(workspace, settings, display)
+    steps.scanned_before(workspace, settings, display).set_aside()
     issues = read_issues(workspace)
     version = manifest.find(workspace, "cleaned")
-    return write_report(workspace, scanned, issues, version, settings, display)
+    return write_report(workspace, issues, version, settings, display)
 
 
 def write_report(
     workspace: Workspace,
-    scanned: Scanned,
     issues: Issues,
     version: manifest.Version,
     settings: Settings,
     display: Display,
 ) -> Path:
     """Write the cleaning report of ``version`` unless it is up to date, and return its path."""
-    from curation.pipeline import changes, report_tables
+    from curation.pipeline import changes, queries, report_tables
 
     chosen, called = _policy_and_name(workspace, version, settings)
     made = settings_of.made_with(workspace) or {}
@@ -233,13 +231,14 @@ def write_report(
     if steps.is_current(workspace, "report", fingerprint, path):
         return path
     with display.step("Writing the report"):
-        from curation.measure import thumbnail_bytes
         from reports import cleaning_page
 
-        raw = manifest.rows(workspace, manifest.find(workspace, version.base))
-        cleaned = manifest.rows(workspace, version)
+        changed = changes.since_last(workspace, version, settings)
+        raw, cleaned = manifest.both_rows(workspace, version)
         entries = entries_of(workspace, version)
         known, _ = axes(workspace, settings, issues)
+        covered = coverage_of(known, raw, cleaned, copy_groups(issues.rows), settings.seed)
+        del known
         stopped, _ = losses.held(version, entries, option_of(workspace))
         page = cleaning_page(
             report_tables.cleaning_report_tables(
@@ -248,15 +247,15 @@ def write_report(
                 raw,
                 cleaned,
                 report_tables.provenance(version=version, policy=chosen, **origin),
-                lambda paths: thumbnail_bytes(paths, scanned.measurements, workspace.measurements, settings.measure),
+                lambda paths: queries.thumbnails(workspace, settings, paths),
                 findings,
                 pages,
                 people.figures(workspace, settings.seed),
                 ([*losses.headline(raw, cleaned, entries, settings.brake), *stopped], [*lost, *judged]),
-                changes.since_last(workspace, version, settings),
+                changed,
                 label_store.jury_of(workspace),
                 plan,
-                coverage_of(known, raw, cleaned, copy_groups(issues.rows), settings.seed),
+                covered,
             )
         )
         files.write_bytes(path, page.encode("utf-8"))

@@ -31,7 +31,7 @@ from curation.decisions.log import Draft, Log, undone_in
 from curation.decisions.replay import PERSON_PREFIX, POLICY_PREFIX
 from curation.models.runs import copy_groups
 from curation.pipeline import basis, label_judgement, steps, subjects
-from curation.pipeline.axes import axes
+from curation.pipeline.axes import axes, picture_numbers
 
 _ACCEPTED = "accept-loss"
 """Prefix of ``issue`` in a policy's opening line if a person accepted its losses; their keys follow as JSON."""
@@ -483,9 +483,7 @@ def _with_axes(
         return judged, [f"Whether a class loses all faces of one kind was not looked at: {absent}."]
     at = rows_of(judged["path"], known.index)  # -1 takes what is appended: the axes of an unknown image
     values = {str(axis): np.append(column.to_numpy(dtype=object), "")[at] for axis, column in known.items()}
-    groups, _ = pd.factorize(judged["path"].map(copy_groups(issues.rows)))
-    picture = np.where(groups >= 0, groups, len(groups) + np.arange(len(groups)))
-    return judged.assign(**values, picture=picture), []
+    return judged.assign(**values, picture=picture_numbers(judged["path"], copy_groups(issues.rows))), []
 
 
 def _other_settings(workspace: Workspace, settings: Settings) -> list[str]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from curation.base import files
 from curation.base.errors import WorkspaceError, did_you_mean
+from curation.base.frames import is_in
 from curation.base.issues import Issues, read_issues
 from curation.base.settings import Settings
 from curation.base.tables import facts
@@ -304,8 +305,8 @@ def thumbnails(workspace: Workspace, settings: Settings, paths: Sequence[str]) -
     from curation.measure import load_measurements, thumbnail_bytes
 
     listing = read_listing(workspace)
-    listing = listing[listing["path"].isin(paths)].reset_index(drop=True)
-    measured = load_measurements(listing, workspace.measurements, settings.measure)
+    listing = listing[is_in(listing["path"], paths)].reset_index(drop=True)
+    measured = load_measurements(listing, workspace.measurements, settings.measure, ["sha256"])
     return thumbnail_bytes(paths, measured, workspace.measurements, settings.measure)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from curation.base.frames import is_in
 from curation.base.issues import Issues
 from curation.base.tables import facts
 from curation.checks import registry
@@ -172,15 +173,17 @@ def cleaning_report_tables(
     said = pd.DataFrame(columns=list(summary.FINDINGS)).astype({"is_issue": bool}) if findings is None else findings
     rows = issues.rows
     states = summary.outcomes(cleaned, rows, entries, origin.review_checks)
-    hashes = raw.set_index("path")["sha256"]
-    shown = (_gallery(rows, states), _groups(rows, states), _peer_gallery(rows, said, states))
-    pictures = thumbnails(sorted({path for frame in shown for path in frame["path"]}))
-    labels = cleaned.set_index("path")["label"]
+    found = states[is_in(states.index, rows["path"]) | is_in(states.index, said["path"])]
+    shown = (_gallery(rows, found), _groups(rows, found), _peer_gallery(rows, said, found))
+    paths = sorted({path for frame in shown for path in frame["path"]})
+    pictures = thumbnails(paths)
+    hashes = raw[is_in(raw["path"], paths)].set_index("path")["sha256"]
+    labels = cleaned[is_in(cleaned["path"], paths)].set_index("path")["label"]
     gallery, groups, peer_gallery = (
-        _with_pictures(_with_states(frame, states, labels), hashes, pictures) for frame in shown
+        _with_pictures(_with_states(frame, found, labels), hashes, pictures) for frame in shown
     )
     lost = summary.left_out(raw, cleaned)
-    sentences, record = summary.closing(raw, issues, cleaned, entries, origin.review_checks)
+    sentences, record = summary.closing(raw, issues, cleaned, entries, origin.review_checks, states)
     return CleaningTables(
         provenance=origin,
         first=around[0],
@@ -190,7 +193,7 @@ def cleaning_report_tables(
         before_after=summary.before_after(raw, cleaned),
         left_out=lost,
         checks=_checks_table(issues, states),
-        check_classes=_check_classes(rows, states),
+        check_classes=_check_classes(rows, found),
         flow=_flow(states),
         distributions=distributions(issues),
         gallery=gallery,
@@ -288,8 +291,9 @@ def _sessions(issues: pd.DataFrame, cleaned: pd.DataFrame) -> int:
     """Count the kept images that have another kept shot of their session in another split."""
     shot = issues["evidence"].str.contains('"same_session"', regex=False)
     near = issues[(issues["check"] == "near_duplicate") & shot]
-    split = cleaned.loc[cleaned["status"] == "kept"].set_index("path")["split"]
     other = [fact["same_session"] for fact in facts(near["evidence"], same_session=str)]
+    asked = is_in(cleaned["path"], near["path"]) | is_in(cleaned["path"], other)
+    split = cleaned.loc[(cleaned["status"] == "kept") & asked].set_index("path")["split"]
     pairs = pd.DataFrame({"own": near["path"].map(split).to_numpy(), "other": split.reindex(other).to_numpy()}).dropna()
     return int((pairs["own"] != pairs["other"]).sum())
 

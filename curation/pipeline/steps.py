@@ -11,12 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from curation.base import files, memory, reading, scratch, tables, trust
 from curation.base import settings as settings_of
 from curation.base.errors import WorkspaceError
-from curation.base.frames import is_in
+from curation.base.frames import is_in, rows_of
 from curation.base.issues import Issues, are_together, read_issues, write_issues
 from curation.base.progress import Display
 from curation.base.settings import Settings
@@ -203,10 +204,10 @@ def find_pairs(workspace: Workspace, scanned: Scanned, settings: Settings, displ
     if is_current(workspace, "pairs", fingerprint, workspace.pairs):
         return read_pairs(workspace)
     scanned.set_aside()  # the search needs the memory
-    pairs = _near_pairs(workspace, distinct, settings, display)
-    files.write_table(workspace.pairs, pairs)
-    note(workspace, "pairs", fingerprint, workspace.pairs)
-    memory.give_back()
+    with memory.searching():
+        pairs = _near_pairs(workspace, distinct, settings, display)
+        files.write_table(workspace.pairs, pairs)
+        note(workspace, "pairs", fingerprint, workspace.pairs)
     return pairs
 
 
@@ -222,8 +223,6 @@ def read_pairs(workspace: Workspace) -> pd.DataFrame:
 
 
 def _near_pairs(workspace: Workspace, distinct: pd.DataFrame, settings: Settings, display: Display) -> pd.DataFrame:
-    import numpy as np
-
     from curation.checks.duplicates import find_near_duplicates, local_engine
     from curation.checks.duplicates.looks import Parts
     from curation.measure import THUMBNAIL_SIDE, load_landmarks, load_parts, load_thumbnails
@@ -277,7 +276,7 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
     pairs = without_separated(pairs, scanned.measurements, apart)
     labels = label_store.stored(workspace, scanned.images)
     shared = _shared(workspace)
-    images = scanned.images.assign(split=subjects.given_or_decided(workspace, scanned.images, "move").to_numpy())
+    images = scanned.images.assign(split=subjects.given_or_decided(workspace, scanned.images, "move").array)
     inputs = CheckInputs(images, scanned.measurements, pairs, settings, labels, shared)
     known = subjects.find(workspace, inputs, display)
     prepared = challenges.prepare(workspace, scanned.measurements, pairs, settings, display)
@@ -349,9 +348,9 @@ def copy_graph(workspace: Workspace, scanned: Scanned, settings: Settings, displ
     pairs = find_pairs(workspace, scanned, settings, display)
     linked = without_separated(pairs, scanned.measurements, separated_copies(Log(workspace.decisions).table))
     graph = CheckInputs(scanned.images, scanned.measurements, linked, settings).copies
-    first = graph.members.drop_duplicates("content").set_index("content")["path"]
-    shots = graph.sessions["partner"].map(first).to_dict()
-    return graph.members.assign(shot=[shots.get(content, "") for content in graph.members["content"]])
+    contents = graph.members["content"]
+    shots = graph.members["path"].iloc[rows_of(graph.sessions["partner"], contents)].to_numpy(dtype=object)
+    return graph.members.assign(shot=np.append(shots, "")[rows_of(contents, graph.sessions.index)])
 
 
 def _made_with(workspace: Workspace, settings: Settings) -> dict[str, Any]:
@@ -403,12 +402,18 @@ def are_judged(workspace: Workspace, issues: Issues) -> bool:
     return is_current(workspace, "judged", issues.identity, workspace.issues)
 
 
+_DIGESTED = 65_536
+"""Rows of a column whose texts are hashed at a time."""
+
+
 def digest(*parts: Any) -> str:
     """Return a fingerprint of columns and plain values, to notice changed inputs."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, pd.Series):
-            digest.update(pd.util.hash_pandas_object(part, index=False).to_numpy().tobytes())
+            for start in range(0, len(part), _DIGESTED):  # texts become Python objects
+                some = part.iloc[start : start + _DIGESTED]
+                digest.update(pd.util.hash_pandas_object(some, index=False).to_numpy().tobytes())
         else:
             digest.update(str(part).encode("utf-8"))
         digest.update(b"\0")

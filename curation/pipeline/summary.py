@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from curation.base.classes import in_order
-from curation.base.frames import is_in
+from curation.base.frames import is_in, rows_of
 from curation.base.issues import Issues
 from curation.base.reading import refusing
 from curation.base.tables import EVIDENCE, MEND_EVIDENCE, TableError, facts
@@ -84,7 +84,7 @@ def before_after(raw: pd.DataFrame, cleaned: pd.DataFrame) -> pd.DataFrame:
         " (class)".
 
     """
-    labels = in_order([*raw["label"], *cleaned["label"]])
+    labels = in_order([*raw["label"].unique(), *cleaned["label"].unique()])
     reserved = {"version", "split", _TOTAL, "share"}
     names = {label: f"{label} (class)" if label in reserved else label or NO_LABEL for label in labels}
     parts = []
@@ -123,7 +123,7 @@ def left_out(raw: pd.DataFrame, cleaned: pd.DataFrame) -> pd.DataFrame:
     counts["share"] = counts["left_out"] / counts["before"]
     place = {
         "split": {split: n for n, split in enumerate(_ordered_splits(raw["split"]))},
-        "label": {label: n for n, label in enumerate(in_order(frame["label"]))},
+        "label": {label: n for n, label in enumerate(in_order(frame["label"].unique()))},
     }
     return counts.sort_values(["split", "label"], key=lambda c: c.map(place[str(c.name)]), ignore_index=True)
 
@@ -330,7 +330,7 @@ def outcomes(
     flagged = issues.loc[issues["is_issue"], ["path", "check", "score"]]
     place = flagged["check"].map({name: n for n, name in enumerate(registry.names(flagged["check"].unique()))})
     worst = flagged.assign(place=place).sort_values(["score", "place"], kind="stable").drop_duplicates("path")
-    cause = worst.set_index("path")["check"].to_dict()
+    cause: dict[str, str] = dict(zip(worst["path"], worst["check"], strict=True))
     cause |= {entry.path: entry.issue.partition("#")[0] for entry in entries if entry.issue}
     by_person = {e.path for e in entries if e.actor.startswith(PERSON_PREFIX) and e.action not in COLUMN_SET}
     held = {entry.path for entry in entries if entry.action == "keep" and entry.value == HELD}
@@ -344,9 +344,9 @@ def outcomes(
     )
     result = frame[["original_label", "split", "reason"]].rename(columns={"original_label": "label"})
     result["label"] = result["label"].replace("", NO_LABEL)
-    causes = result.index.to_series().map(cause).astype(object).fillna("")
+    causes = np.array([*cause.values(), ""], dtype=object)[rows_of(result.index, list(cause))]
     # images left out for another reason, such as a surplus copy, need no review
-    still_open = (changed != "left out") | causes.isin(list(review_checks))
+    still_open = (changed != "left out") | np.isin(causes, list(review_checks))
     waits = is_in(result.index, doubtful) & still_open
     return result.assign(outcome=changed, waits=waits, cause=causes)
 
@@ -357,15 +357,17 @@ def closing(
     manifest: pd.DataFrame,
     entries: Sequence[Entry],
     review_checks: Sequence[str] = (),
+    states: pd.DataFrame | None = None,
 ) -> tuple[list[str], dict[str, Any]]:
     """Return what was found and decided, as sentences and as a JSON record.
 
     Args:
-        images: the images table.
+        images: the images table, or the raw manifest.
         issues: the issues table.
         manifest: the cleaned manifest.
         entries: the decisions in force.
         review_checks: checks that the policy leaves to a person.
+        states: the :func:`outcomes` of these, if they are known.
 
     Returns:
         sentences, and a record with images, clean (images without any issue), kept, excluded, relabelled, softened,
@@ -375,7 +377,7 @@ def closing(
 
     """
     rows = issues.rows
-    states = outcomes(manifest, rows, entries, review_checks)
+    states = outcomes(manifest, rows, entries, review_checks) if states is None else states
     found = check_summary(issues).set_index("check")
     by_outcome = states["outcome"].value_counts()
     dropped = states.loc[states["outcome"] == "left out", "cause"]
@@ -395,19 +397,20 @@ def closing(
         "leaks_left": _across_splits(kept, copies),
         "subject_leaks_left": _across_splits(kept, issues.groups("subject_leak")),
         "subject_doubts": _across_splits(kept, people_in_doubt(rows)),
-        "emptied": sorted(set(manifest["split"]) - set(kept["split"])),
+        "emptied": sorted(set(manifest["split"].unique()) - set(kept["split"].unique())),
     }
     return _sentences(images, record), record
 
 
 def _across_splits(kept: pd.DataFrame, members: pd.DataFrame) -> int:
     """Count the groups (path, group) of which kept images (path, split) lie in more than one split."""
-    splits = kept.merge(members[["path", "group"]], on="path").groupby("group")["split"].nunique()
-    return int((splits > 1).sum())
+    at = rows_of(members["path"], kept["path"])
+    splits = kept["split"].iloc[at[at >= 0]].reset_index(drop=True)
+    return int((splits.groupby(members["group"].to_numpy()[at >= 0]).nunique() > 1).sum())
 
 
 def _sentences(images: pd.DataFrame, record: Mapping[str, Any]) -> list[str]:
-    splits, classes = images["split"].nunique(), len(set(images["label"]) - {""})
+    splits, classes = images["split"].nunique(), len(set(images["label"].unique()) - {""})
     where = f" in {counted(splits, 'split')}" if splits > 1 else ""
     lines = [
         f"{counted(record['images'], 'image')}{where}, {counted(classes, 'class', 'classes')}: "
@@ -500,7 +503,7 @@ def side_by_side(issues: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ordered_splits(splits: pd.Series) -> list[str]:
-    known = set(splits)
+    known = set(splits.unique())
     return [*(s for s in _SPLIT_ORDER if s in known), *sorted(known - set(_SPLIT_ORDER))]
 
 

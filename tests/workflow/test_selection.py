@@ -94,7 +94,7 @@ def test_a_cell_that_cleaning_would_empty_waits_for_a_person_and_is_in_the_repor
     now = settings.of_workspace(own, {"policy": str(own.root / "marks.toml"), "brake": {"class_share": 1.0}})
     version = decisions.apply(own, now, QUIET).version
     assert (rows_of(own).loc[cell, "status"] == "kept").any()
-    said, _ = curating.summarise(own, read_images(own), read_issues(own), version, now)
+    said, _ = curating.summarise(own, read_issues(own), version, now)
     assert "Stopped short" in said[0] and f"{value} {label} faces in train" in said[0]
     page = curating.report(own, now, QUIET).read_text(encoding="utf-8")
     assert "Stopped short" in page and 'id="coverage"' in page and "Cleaning removed all" not in page

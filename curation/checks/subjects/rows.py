@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from curation.base.arrays import Flags, Floats, Ints
-from curation.base.frames import places, records
+from curation.base.frames import records, rows_of
 from curation.base.scored import Scored, narrow_scores
 from curation.checks.base import ISSUE_SCORE, CheckInputs, Found, as_json, nothing
 
@@ -59,7 +59,7 @@ def _of_people(
     """Return what was found on the images of known people, of which ``found`` has a row each."""
     named = found["person"].astype("category")
     result = Found(Scored(narrow_scores(scores), groups=named.array), flags, evidence, kept)
-    return result.spread(places(pd.Index(inputs.images["path"]), found["path"]), len(inputs.images))
+    return result.spread(rows_of(found["path"], inputs.images["path"]), len(inputs.images))
 
 
 def _leak(row: dict[str, Any], facts: dict[str, dict[str, Any]], *, sure: bool) -> dict[str, Any]:
