@@ -11,6 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+_LARGE = 2**28
+"""Bytes from which a file is filled by small pages, as Linux does without reading ahead: of large pages a glance at one
+row maps 2 MiB, and soon all of the file, but a glance costs 2 microseconds less."""
+
 
 def mapped_zeros(folder: Path | None, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """Return an array of zeros in an unnamed file that is deleted with the array, or in memory.
@@ -33,14 +37,26 @@ def mapped_zeros(folder: Path | None, shape: tuple[int, ...], dtype: DTypeLike) 
         else:
             file.truncate(size)
         # a plain array over the map, because compiled code accepts no others
-        return np.memmap(file, dtype=dtype, mode="r+", shape=shape).view(np.ndarray)
+        array = np.memmap(file, dtype=dtype, mode="r+", shape=shape).view(np.ndarray)
+    if size >= _LARGE:
+        _advise("MADV_RANDOM", array)
+    return array
+
+
+def filled(*arrays: NDArray[Any]) -> None:
+    """Say that arrays are complete: from now on they are read ahead where their file has left the memory."""
+    _advise("MADV_NORMAL", *arrays)
 
 
 def release(*arrays: NDArray[Any]) -> None:
     """Release the memory of mapped arrays, whose files keep the contents; other arrays are left alone."""
+    _advise("MADV_DONTNEED", *arrays)
+
+
+def _advise(advice: str, *arrays: NDArray[Any]) -> None:
     for array in arrays:
         owner: Any = array
         while isinstance(owner, np.ndarray):
             owner = owner.base
-        if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-            owner.madvise(mmap.MADV_DONTNEED)
+        if isinstance(owner, mmap.mmap) and hasattr(mmap, advice):
+            owner.madvise(getattr(mmap, advice))

@@ -148,6 +148,7 @@ def _fill(room: Pixels, names: NDArray[np.object_], store: Path, settings: Measu
         room[found[wanted]] = np.frombuffer(pixels, dtype=np.uint8).reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE)
         missing[found[wanted]] = False
         scratch.release(room)
+    scratch.filled(room)
     _require_all(~missing)
 
 

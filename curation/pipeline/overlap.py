@@ -218,19 +218,19 @@ def _between(first: int, size: int) -> Engine:
     Pictures with a likely copy are also compared with their own side: one that has shots of its session there is
     likelier to meet another shot than a copy (``curation.checks.duplicates.calibration.in_company``).
     """
-    from curation.checks.duplicates import candidates, local_engine
+    from curation.checks.duplicates import local_engine
 
     engine = local_engine()
 
     def across(pictures: Any, named: Candidates, report: Any) -> Any:
         a, b = named.pairs.T
         apart = (a < first) & (b >= first)
-        likely = np.zeros(int(named.pairs.max(initial=-1)) + 1, dtype=np.bool_)
-        for batch in engine.verify(pictures, candidates.Candidates(named.pairs[apart], named.mirrored[apart]), report):
+        likely = np.zeros(int(b.max(initial=-1)) + 1, dtype=np.bool_)
+        for batch in engine.verify(pictures, named.some(apart), report):
             likely[batch.candidates.pairs[batch.odds > 0]] = True
             yield batch
         home = ~apart & (likely[a] | likely[b]) & (b < size)
-        yield from engine.verify(pictures, candidates.Candidates(named.pairs[home], named.mirrored[home]), None)
+        yield from engine.verify(pictures, named.some(home), None)
 
     return engine._replace(verify=across)
 

@@ -200,10 +200,10 @@ def find_pairs(workspace: Workspace, scanned: Scanned, settings: Settings, displ
     if is_current(workspace, "pairs", fingerprint, workspace.pairs):
         return read_pairs(workspace)
     scanned.set_aside()  # the search needs the memory
-    pairs = _near_pairs(workspace, distinct, settings, display)
-    files.write_table(workspace.pairs, pairs)
-    note(workspace, "pairs", fingerprint)
-    memory.give_back()
+    with memory.searching():
+        pairs = _near_pairs(workspace, distinct, settings, display)
+        files.write_table(workspace.pairs, pairs)
+        note(workspace, "pairs", fingerprint)
     return pairs
 
 

@@ -108,7 +108,7 @@ def ask(peer: str, files: Sequence[str], thumbnails: NDArray[np.uint8]) -> tuple
         folder = Path(scratch)
         lay_images(files, [sha256(Path(file).read_bytes()).hexdigest() for file in files], folder / "images")
         (folder / "database").mkdir()
-        np.save(folder / "embeddings.npy", descriptors(thumbnails, PLAIN))
+        np.save(folder / "embeddings.npy", descriptors(thumbnails, PLAIN).astype(np.float32))
         script = folder / "program.py"
         script.write_text(program.source, encoding="utf-8")
         fiftyone = {name: text.format(folder=folder) for name, text in PRIVATE_FIFTYONE.items()}

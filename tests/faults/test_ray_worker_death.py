@@ -59,6 +59,11 @@ def working(family: list[psutil.Process]) -> list[psutil.Process]:
     return found
 
 
+def workers_of(node: Any) -> list[psutil.Process]:
+    """The processes that a simulated node has started."""
+    return psutil.Process(node.all_processes["raylet"][0].process.pid).children(recursive=True)
+
+
 def wait_for(what: Callable[[], bool], run: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not what():
@@ -154,10 +159,22 @@ def test_a_node_of_three_that_is_gone_half_way_changes_nothing(
     here, workspace, log = tmp_path / "here", tmp_path / "space", tmp_path / "log"
     run = started_on_ray(tmp_path / "data", workspace, log, "--address", cluster.address, shard_size=24)
     lost = min(cluster.worker_nodes, key=str)
-    processes = psutil.Process(lost.all_processes["raylet"][0].process.pid)
-    wait_for(lambda: parts(workspace) >= 5 and bool(working(processes.children(recursive=True))), run, log)
+    others = [node for node in (cluster.head_node, *cluster.worker_nodes) if node is not lost]
+    held: list[psutil.Process] = []
+
+    def lost_node_works() -> bool:
+        """Let the others wait meanwhile: a node may need longer to start its worker than they for all the work."""
+        if parts(workspace) >= 5:
+            for process in [process for node in others for process in working(workers_of(node))]:
+                process.suspend()
+                held.append(process)
+        return bool(held) and bool(working(workers_of(lost)))
+
+    wait_for(lost_node_works, run, log)
     cluster.remove_node(lost, allow_graceful=False)
     assert not (workspace / "images.parquet").exists(), "measuring was over before the node was gone"
+    for process in held:
+        process.resume()
     undisturbed = as_json(curate("run", tmp_path / "data", "-w", here, "--json"))
     assert undisturbed["measured_now"] > 1000
     assert run.wait(PATIENCE_S) == 0, log.read_text()[-2000:]

@@ -116,11 +116,11 @@ def test_copies_planted_among_real_faces_are_found(faces: Path) -> None:
 
 def test_pairs_of_copies_of_a_third_are_missing_where_no_source_named_them() -> None:
     found = pd.DataFrame({"i": [0, 1, 3], "j": [1, 2, 4], "relation": 0})
-    looked = Candidates(np.array([[0, 1], [0, 7], [1, 2], [3, 4]]), np.zeros(4, dtype=np.bool_))
+    looked = Candidates.of(np.array([[0, 1], [0, 7], [1, 2], [3, 4]]), np.zeros(4, dtype=np.bool_))
     missing = missing_pairs(found, looked, 5)
     assert missing.pairs.tolist() == [[0, 2], [0, 2]]
     assert missing.mirrored.tolist() == [False, True]
-    named = Candidates(np.array([[0, 1], [0, 2], [1, 2], [3, 4]]), np.zeros(4, dtype=np.bool_))
+    named = Candidates.of(np.array([[0, 1], [0, 2], [1, 2], [3, 4]]), np.zeros(4, dtype=np.bool_))
     assert not len(missing_pairs(found, named, 5))
-    nothing = Candidates(np.empty((0, 2), np.int64), np.empty(0, np.bool_))
+    nothing = Candidates.of(np.empty((0, 2), np.int64), np.empty(0, np.bool_))
     assert not len(missing_pairs(found.head(0), nothing, 5))

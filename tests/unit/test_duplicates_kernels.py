@@ -55,7 +55,7 @@ def searched(kernels: dict[str, load.Kernel]) -> list[np.ndarray]:
     rng = np.random.default_rng(3)
     products = rng.integers(0, 50, (40, 300)).astype(np.float32)
     best = np.full((40, 5), -np.inf, np.float32), np.full((40, 5), -1, np.int64)
-    kernels["keep_best"](products, np.arange(40), rng.permutation(300), *best)
+    kernels["keep_best"](products, np.arange(40), rng.permutation(300), np.full(40, -np.inf, np.float32), *best)
     other = best[0][::-1].copy(), best[1][::-1].copy()
     merged = np.empty_like(best[0]), np.empty_like(best[1])
     kernels["best_distinct"](*best, *other, *merged)
@@ -216,11 +216,11 @@ def test_what_pairs_differ_in_does_not_depend_on_their_company() -> None:
 def test_arrays_of_another_kind_are_refused_not_misread() -> None:
     if not FITS:
         pytest.skip("the shipped kernels do not fit this machine")
-    products, who = np.zeros((2, 3), np.float32), np.arange(2)
+    products, who, least = np.zeros((2, 3), np.float32), np.arange(2), np.zeros(2, np.float32)
     best = np.zeros((2, 1), np.float32), np.zeros((2, 1), np.int64)
     for wrong in (products.astype(np.float64), products[:, ::2], products[0]):
         with pytest.raises(TypeError, match="keep_best takes contiguous arrays"):
-            load.entry("keep_best")(wrong, who, np.arange(3), *best)
+            load.entry("keep_best")(wrong, who, np.arange(3), least, *best)
 
 
 def test_what_numba_compiles_changes_with_the_files_it_calls() -> None:

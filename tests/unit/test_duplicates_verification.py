@@ -18,7 +18,7 @@ from tests.unit.test_plant import drawn_face
 
 
 def verified(a: np.ndarray, b: np.ndarray, mirrored: bool = False) -> verification.Verified:
-    pair = Candidates(np.array([[0, 1]]), np.array([mirrored]))
+    pair = Candidates.of(np.array([[0, 1]]), np.array([mirrored]))
     return verification.joined(verification.verify(features.pictures(np.stack([a, b])), pair))
 
 
@@ -38,7 +38,7 @@ def test_most_copies_of_every_kind_are_proved(kind: str) -> None:
 
 def test_pairs_that_are_only_registered_get_the_same_maps() -> None:
     faces = np.stack([drawn_face(0), plant.make_copy(drawn_face(0), "rotate", 0)])
-    pair = Candidates(np.array([[0, 1]]), np.array([False]))
+    pair = Candidates.of(np.array([[0, 1]]), np.array([False]))
     whole, only = (
         verification.joined(verification.verify(features.pictures(faces), pair, weighed=weighed))
         for weighed in (True, False)
@@ -51,7 +51,7 @@ def test_pairs_that_are_only_registered_get_the_same_maps() -> None:
 def test_threads_change_nothing_not_even_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
     faces = np.stack([drawn_face(seed // 2) // (1 + seed % 2) for seed in range(16)])
     pairs = np.array([(i, j) for i in range(16) for j in range(i + 1, 16)])
-    candidates = Candidates(pairs, np.arange(len(pairs)) % 7 == 0)
+    candidates = Candidates.of(pairs, np.arange(len(pairs)) % 7 == 0)
     monkeypatch.setattr(verification, "_BATCH", 11)
     done: list[tuple[int, int]] = []
     alone, *others = (
@@ -70,7 +70,7 @@ def test_different_pictures_are_not_proved() -> None:
     faces = np.stack([drawn_face(seed) for seed in range(60)])
     pairs = np.array([(i, j) for i in range(60) for j in range(i + 1, 60)])
     found = verification.joined(
-        verification.verify(features.pictures(faces), Candidates(pairs, np.zeros(len(pairs), dtype=bool)))
+        verification.verify(features.pictures(faces), Candidates.of(pairs, np.zeros(len(pairs), dtype=bool)))
     )
     assert not (likely(found) > 0.1).any()
 
@@ -129,9 +129,11 @@ def test_the_result_of_a_pair_does_not_depend_on_its_company() -> None:
     faces = np.stack([drawn_face(seed % 8) // (1 + seed // 8) for seed in range(16)])
     pictures = features.pictures(faces)
     pairs = np.array([(i, j) for i in range(16) for j in range(i + 1, 16)])
-    together = verification.joined(verification.verify(pictures, Candidates(pairs, np.zeros(len(pairs), dtype=bool))))
+    together = verification.joined(
+        verification.verify(pictures, Candidates.of(pairs, np.zeros(len(pairs), dtype=bool)))
+    )
     for pair, evidence in zip(together.candidates.pairs, together.evidence, strict=True):
-        alone = verification.joined(verification.verify(pictures, Candidates(pair[None], np.zeros(1, dtype=bool))))
+        alone = verification.joined(verification.verify(pictures, Candidates.of(pair[None], np.zeros(1, dtype=bool))))
         assert np.array_equal(alone.evidence[0], evidence)
 
 
@@ -150,7 +152,7 @@ def expressions(person: int) -> list[np.ndarray]:
 def test_expressions_of_one_person_are_no_copies() -> None:
     faces = np.stack([frame for person in range(12) for frame in expressions(person)])
     pairs = np.array([(4 * p + a, 4 * p + b) for p in range(12) for a in range(4) for b in range(a + 1, 4)])
-    plain = Candidates(pairs, np.zeros(len(pairs), dtype=bool))
+    plain = Candidates.of(pairs, np.zeros(len(pairs), dtype=bool))
     found = verification.joined(verification.verify(features.pictures(faces), plain))
     assert may_be_copies(found.evidence).mean() > 0.8  # all that does not move agrees
     beside = in_company(

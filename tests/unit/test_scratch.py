@@ -43,3 +43,17 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_written(tmp_path: P
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_glances_at_rows_of_a_large_file_do_not_map_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not psutil.LINUX:
+        pytest.skip("other systems map as they like")
+    monkeypatch.setattr(scratch, "_LARGE", 2**20)
+    room = scratch.mapped_zeros(tmp_path, (128, MIB), np.uint8)
+    room[:] = np.arange(128, dtype=np.uint8)[:, None]
+    scratch.filled(room)
+    scratch.release(room)
+    process = psutil.Process()
+    before = process.memory_info().rss
+    assert room[::4, 0].sum() == np.arange(0, 128, 4).sum()
+    assert process.memory_info().rss < before + 16 * MIB

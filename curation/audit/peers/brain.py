@@ -20,4 +20,4 @@ def brain(python: str) -> Peer:
 
 def _prepare(features: Features, folder: Path) -> None:
     (folder / "database").mkdir()
-    np.save(folder / "embeddings.npy", descriptors(features.thumbnails, PLAIN))
+    np.save(folder / "embeddings.npy", descriptors(features.thumbnails, PLAIN).astype(np.float32))

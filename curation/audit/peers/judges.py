@@ -142,7 +142,7 @@ def ask(judge: Judge, given: Given, python: str, pages: Path) -> pd.DataFrame:
     with tempfile.TemporaryDirectory(prefix=f"curate-{judge.name}-") as scratch:
         folder = Path(scratch)
         lay_images(given.urls, given.digests, folder / "images")
-        np.save(folder / "embeddings.npy", descriptors(given.features.thumbnails, PLAIN))
+        np.save(folder / "embeddings.npy", descriptors(given.features.thumbnails, PLAIN).astype(np.float32))
         (folder / "labels.json").write_text(json.dumps(list(given.labels)), encoding="utf-8")
         if given.probabilities is not None:
             np.save(folder / "probabilities.npy", given.probabilities)

@@ -77,6 +77,7 @@ def fill(
         for result, rows in zip(results, made, strict=True):
             result[part] = rows
         scratch.release(*given, *results)
+    scratch.filled(*results)
 
 
 def _by_blocks(do: Callable[..., Sequence[Array]]) -> Callable[[Sequence[Array]], list[Array]]:

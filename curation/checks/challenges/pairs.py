@@ -44,7 +44,7 @@ def marks_of_pairs(pairs: pd.DataFrame, minimum: float, thumbnails: Thumbnails) 
     names, places = np.unique(np.concatenate(sides), return_inverse=True)
     shown = np.ascontiguousarray(thumbnails(names.tolist()))
     mirrored = copies["transform"].astype(str).str.startswith("mirrored").to_numpy(dtype=np.bool_)
-    candidates = Candidates(places.reshape(2, -1).T.astype(np.int64), mirrored)
+    candidates = Candidates.of(places.reshape(2, -1).T.astype(np.int64), mirrored)
     found = joined(list(verify(pictures(shown), candidates, weighed=False)))
     marks = []
     for (first, second), swapped, affine in zip(

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.base.pools.threads import Workers
-from curation.checks.duplicates.candidates import Candidates, Report, Searcher, as_candidates, searcher, union
+from curation.base.pools.threads import Workers, blocks
+from curation.checks.duplicates.candidates import AT_ONCE, Candidates, Report, Searcher, as_candidates, searcher, union
 from curation.checks.duplicates.changes import after, inverse
 from curation.checks.duplicates.features import MIRROR_SIGNS, PLAIN, SIDE, Pixels, descriptors
 
@@ -87,14 +87,17 @@ class FaceSource:
         maps[rows] = alignments(landmarks[rows])
         # of all, because those with a face may not fit in memory
         seen = descriptors(thumbnails, PLAIN, self._workers, _aligned, maps)[rows]
+        del maps
         count = min(_NEAREST + 1, len(rows))
         search = self._searcher(seen, count) if len(rows) > 1 else None
         found = []
         for mirrored in (False, True):
-            if search is not None:
-                index = search(seen * MIRROR_SIGNS if mirrored else seen)[1]
+            for some in blocks(len(rows), AT_ONCE):
+                if search is None:
+                    break
+                index = search(seen[some] * MIRROR_SIGNS if mirrored else seen[some])[1]
                 known = index.ravel() >= 0
-                i, j = np.repeat(rows, count)[known], rows[index.ravel()[known]]
+                i, j = np.repeat(rows[some], count)[known], rows[index.ravel()[known]]
                 found.append(as_candidates(i, j, np.full(len(i), mirrored)))
             if self._report is not None:
                 self._report(mirrored + 1, self.SEARCHES)

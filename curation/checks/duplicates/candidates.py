@@ -27,6 +27,9 @@ from curation.checks.duplicates.features import (
 )
 from curation.checks.duplicates.kernels import load
 
+Vectors = NDArray[np.int8] | NDArray[np.float32]
+"""Descriptors of pictures, which are whole numbers, or other vectors (embeddings of faces)."""
+
 Indices = NDArray[np.int64]
 Hashes = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -37,7 +40,7 @@ Join = Callable[[Hashes, Hashes, int], tuple[Indices, Indices]]
 Neighbours = tuple[Floats, Indices]
 """(N, k) similarities, falling, and (N, k) row numbers, -1 where there is none."""
 
-Searcher = Callable[[Floats, int], Callable[[Floats], Neighbours]]
+Searcher = Callable[[Vectors, int], Callable[[Vectors], Neighbours]]
 """Prepares descriptors for being searched for so many neighbours, as ``searcher`` does."""
 
 
@@ -56,19 +59,44 @@ class Features(NamedTuple):
 class Index(NamedTuple):
     """Descriptors (R, 44) of looks, and a search for the nearest of them."""
 
-    vectors: Floats
-    search: Callable[[Floats], Neighbours]
+    vectors: Vectors
+    search: Callable[[Vectors], Neighbours]
+
+
+_HIGH, _LOW = 33, 0xFFFFFFFF
+"""Bits of a pair's number below its first row, and the second row, once whether it is mirrored is shifted out."""
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Pairs that may be one picture: (M, 2) int64 with i < j, sorted, and (M,) whether j is to be mirrored."""
+    """Pairs that may be one picture, each one number, for there are many times as many pairs as images.
 
-    pairs: Indices
-    mirrored: Flags
+    keys -- (M,) int64: i * 2^33 + j * 2 + whether j is to be mirrored; i < j
+    """
+
+    keys: Indices
+
+    @classmethod
+    def of(cls, pairs: Indices, mirrored: Flags) -> Candidates:
+        """Return pairs (M, 2) that are in order already."""
+        return cls((pairs[:, 0] << _HIGH) | (pairs[:, 1] << 1) | mirrored)
+
+    @property
+    def pairs(self) -> Indices:
+        """(M, 2) int64 rows."""
+        return np.stack([self.keys >> _HIGH, (self.keys >> 1) & _LOW], axis=1)
+
+    @property
+    def mirrored(self) -> Flags:
+        """(M,) whether the second is to be mirrored."""
+        return (self.keys & 1).astype(np.bool_)
+
+    def some(self, rows: slice | Indices | Flags) -> Candidates:
+        """Return those in ``rows``."""
+        return Candidates(self.keys[rows])
 
     def __len__(self) -> int:
-        return len(self.pairs)
+        return len(self.keys)
 
 
 class CandidateSource(Protocol):
@@ -82,40 +110,41 @@ class CandidateSource(Protocol):
         """Return candidate pairs; rows of ``features`` are numbered from 0."""
 
 
+def as_pairs(pairs: Indices) -> Candidates:
+    """Return pairs (M, 2) as they are, none mirrored."""
+    return Candidates.of(pairs, np.zeros(len(pairs), dtype=np.bool_))
+
+
 def as_candidates(i: Indices, j: Indices, mirrored: Flags) -> Candidates:
     """Order each pair, drop pairs of an image with itself and repetitions, and sort."""
-    return _of_keys(_keys(i, j, mirrored))
-
-
-def _keys(i: Indices, j: Indices, mirrored: Flags) -> Indices:
-    """Return a number for each pair of different images, by which pairs are sorted."""
-    # in place, for there are many times as many pairs as images
-    key: Indices = np.minimum(i, j)
-    high = np.maximum(i, j)
-    apart = key != high
-    key <<= 33
-    high <<= 1
-    key |= high
+    key: Indices = np.minimum(i, j).astype(np.int64)
+    other: Indices = np.maximum(i, j).astype(np.int64)
+    apart = key != other
+    key <<= _HIGH
+    other <<= 1
+    key |= other
     key |= mirrored
-    return np.asarray(key[apart])
+    return Candidates(_distinct(key[apart]))
 
 
-def _of_keys(key: Indices) -> Candidates:
-    key.sort()
+def _distinct(keys: Indices) -> Indices:
+    """Return each of them once, sorted; they are sorted where they are."""
     # not np.unique, which hashes: five times the cost for millions of pairs
-    key = key[np.append(np.ones(min(len(key), 1), dtype=np.bool_), key[1:] != key[:-1])]
-    pairs = np.empty((len(key), 2), dtype=np.int64)
-    np.right_shift(key, 33, out=pairs[:, 0])
-    turned = (key & 1).astype(np.bool_)
-    key >>= 1
-    np.bitwise_and(key, 0xFFFFFFFF, out=pairs[:, 1])
-    return Candidates(pairs, turned)
+    keys.sort()
+    new = np.ones(len(keys), dtype=np.bool_)
+    np.not_equal(keys[1:], keys[:-1], out=new[1:])
+    return keys[new]
 
 
-def union(found: Sequence[Candidates]) -> Candidates:
-    """Return all pairs that any source named, each once."""
-    keys = (_keys(part.pairs[:, 0], part.pairs[:, 1], part.mirrored) for part in found)
-    return _of_keys(np.concatenate([np.empty(0, dtype=np.int64), *keys]))
+def union(found: list[Candidates]) -> Candidates:
+    """Return all pairs that any source named, each once; ``found`` is emptied, so that its memory is used again."""
+    keys = np.empty(sum(map(len, found)), dtype=np.int64)
+    filled = len(keys)
+    while found:
+        part = found.pop()
+        keys[filled - len(part) : filled] = part.keys
+        filled -= len(part)
+    return Candidates(_distinct(keys))
 
 
 # --- hashes -----------------------------------------------------------------------------------------------------------
@@ -303,7 +332,7 @@ nearest may all be others, of more images or where copies of one picture are man
 the ten nearest hold 78.5 %, these 78.9 %, for 1 % more pairs; among 80,000, most of them blends of two faces, 74.0 and
 74.5 % (for 2 % more), all 16 nearest 77.0 % (for 55 % more). Other sources name most of the rest."""
 
-_QUERIES = 131_072
+_QUERIES = 65_536
 """Queries a block: enough of them for each partition, and less memory than for all at once."""
 
 AT_ONCE = 2 * _QUERIES
@@ -341,24 +370,25 @@ class NeighbourSource:
 
     def pairs(self, features: Features, index: Index | None = None) -> Candidates:
         """Return each image's ``neighbours`` nearest over all views, plain and mirrored, and all ``_ALIKE``."""
-        thumbnails = features.thumbnails
-        plain, search = index or self.index(thumbnails)
-        found, parts, done = [], blocks(len(thumbnails), AT_ONCE), 0
-        for some in parts:
-            pictures = thumbnails if len(parts) == 1 else thumbnails[some]  # one array, which workers may have already
+        plain, search = index or self.index(features.thumbnails)
+        parts = in_parts(features.thumbnails)
+        found, done = [], 0
+        for some, pictures in parts:
             for mirrored, views in ((False, _PLAIN_VIEWS), (True, _MIRRORED_VIEWS)):
                 best: Neighbours | None = None
                 others = seen_by(pictures, views[1:], self.workers)
                 for view in views:
                     seen = plain[some] if view == PLAIN else next(others)
-                    near = search(seen.astype(np.float32) * (MIRROR_SIGNS if mirrored else 1))
-                    best = _merged(best, near) if best else near
+                    near = search(seen * MIRROR_SIGNS if mirrored else seen)
+                    best = merged(best, near) if best else near
                     done += 1
                     if self.report is not None:
                         self.report(done // len(parts), self.SEARCHES)
                 row, place = self._named(*(best or near))
                 del best, near, seen, others
-                found.append(as_candidates(some.start + row, place, np.full(len(row), mirrored)))
+                row += some.start
+                found.append(as_candidates(row, place, np.full(len(row), mirrored)))
+                del row, place
         return union(found)
 
     def _named(self, similarity: Floats, place: Indices) -> tuple[Indices, Indices]:
@@ -368,11 +398,19 @@ class NeighbourSource:
         return row, place[row, rank]
 
 
-def _empty_best(rows: int, count: int) -> Neighbours:
+def in_parts(thumbnails: Pixels) -> list[tuple[slice, Pixels]]:
+    """Return which pictures are looked at together, and these; all as the array that workers may have already."""
+    parts = blocks(len(thumbnails), AT_ONCE)
+    return [(some, thumbnails if len(parts) == 1 else thumbnails[some]) for some in parts]
+
+
+def no_neighbours(rows: int, count: int) -> Neighbours:
+    """Return ``Neighbours`` of so many rows that have none yet."""
     return np.full((rows, count), -np.inf, dtype=np.float32), np.full((rows, count), -1, dtype=np.int64)
 
 
-def _merged(one: Neighbours, other: Neighbours) -> Neighbours:
+def merged(one: Neighbours, other: Neighbours) -> Neighbours:
+    """Return the most similar of both (N, k), each once."""
     result = np.empty_like(one[0]), np.empty_like(one[1])
     load.entry("best_distinct")(*one, *other, *result)
     return result
@@ -383,25 +421,27 @@ def is_flat(rows: int, count: int) -> bool:
     return rows <= (FLAT_LIMIT if count > FEW else min(FLAT_LIMIT, _FLAT_LIMIT_OF_FEW))
 
 
-def searcher(database: Floats, count: int, threads: int = 1) -> Callable[[Floats], Neighbours]:
+def searcher(database: Vectors, count: int, threads: int = 1) -> Callable[[Vectors], Neighbours]:
     """Return a function from descriptors (Q, 44) to their ``count`` nearest in ``database`` (N, 44)."""
     if is_flat(len(database), count):
-        return partial(flat_search, database, count, threads=threads)
+        return partial(flat_search, database.astype(np.float32), count, threads=threads)
     return partial(partition_search, partitioned(database, Threads(threads)), count, threads=threads)
 
 
-def flat_search(database: Floats, count: int, queries: Floats, threads: int = 1) -> Neighbours:
+def flat_search(database: Floats, count: int, queries: Floats | Vectors, threads: int = 1) -> Neighbours:
     """Return the ``count`` most similar of ``database`` (N, D) to each query (Q, D), all compared; equals by row."""
-    similarity, index = _empty_best(len(queries), count)
+    similarity, index = no_neighbours(len(queries), count)
     some, many = _BLOCK
     rows = np.arange(max(len(database), some))
 
     def do(block: slice) -> None:
-        asked, best, room = queries[block], (similarity[block], index[block]), np.empty(some * many, dtype=np.float32)
+        asked, best = queries[block].astype(np.float32), (similarity[block], index[block])
+        room = np.empty(some * many, dtype=np.float32)
+        least = np.full(len(asked), -np.inf, dtype=np.float32)
         for part in blocks(len(database), many):
             products = room[: len(asked) * (part.stop - part.start)].reshape(len(asked), -1)
             np.matmul(asked, database[part].T, out=products)
-            load.entry("keep_best")(products, rows[: len(asked)], rows[part], *best)
+            load.entry("keep_best")(products, rows[: len(asked)], rows[part], least, *best)
 
     for _ in in_order(do, blocks(len(queries), some), threads):
         pass
@@ -412,18 +452,18 @@ class Partitions(NamedTuple):
     """Descriptors laid down by partition.
 
     centroids -- (P, D)
-    vectors   -- (N, D) descriptors in order of their partitions; int8 where they are whole numbers of at most 127
+    vectors   -- (N, D) in order of their partitions
     rows      -- (N,) the row of each in the database
     bounds    -- (P + 1,) where each partition begins
     """
 
     centroids: Floats
-    vectors: Floats | NDArray[np.int8]
+    vectors: Vectors
     rows: Indices
     bounds: Indices
 
 
-def partitioned(database: Floats, workers: Workers = ALONE) -> Partitions:
+def partitioned(database: Vectors, workers: Workers = ALONE) -> Partitions:
     """Return partitions by a seeded spherical k-means (Dhillon & Modha 2001), 4 sqrt N of them.
 
     Centroids are whole numbers as descriptors are, so that products are exact and whoever computes them, in whatever
@@ -432,7 +472,7 @@ def partitioned(database: Floats, workers: Workers = ALONE) -> Partitions:
     partitions = int(4 * len(database) ** 0.5)
     shuffled = np.random.default_rng(_SEED).permutation(len(database))
     shown = database[np.sort(shuffled[: _TRAINING_POINTS * partitions])]
-    centroids = database[shuffled[:partitions]]
+    centroids = database[shuffled[:partitions]].astype(np.float32)
     for _ in range(_ROUNDS):
         sums = np.zeros(centroids.shape)
         for filled, summed in workers.doing(_make_summing, centroids)([(part,) for part in workers.sent(shown, True)]):
@@ -444,18 +484,17 @@ def partitioned(database: Floats, workers: Workers = ALONE) -> Partitions:
     fill(workers, partial(_nearest_of, centroids), [database], [nearest])
     rows = np.argsort(nearest, kind="stable")
     bounds = np.searchsorted(nearest[rows], np.arange(partitions + 1))
-    small = database.astype(np.int8)
-    return Partitions(centroids, (small if np.array_equal(small, database) else database)[rows], rows, bounds)
+    return Partitions(centroids, database[rows], rows, bounds)
 
 
-def _nearest_of(centroids: Floats, vectors: Floats) -> tuple[Indices]:
-    return ((vectors @ centroids.T).argmax(axis=1),)
+def _nearest_of(centroids: Floats, vectors: Vectors) -> tuple[Indices]:
+    return ((vectors.astype(np.float32) @ centroids.T).argmax(axis=1),)
 
 
-def _make_summing(centroids: Floats) -> Callable[[Sequence[Floats]], tuple[Indices, NDArray[np.float64]]]:
+def _make_summing(centroids: Floats) -> Callable[[Sequence[Vectors]], tuple[Indices, NDArray[np.float64]]]:
     """Return what finds the centroids that vectors are nearest to, and the sum of the vectors of each."""
 
-    def summing(task: Sequence[Floats]) -> tuple[Indices, NDArray[np.float64]]:
+    def summing(task: Sequence[Vectors]) -> tuple[Indices, NDArray[np.float64]]:
         (vectors,) = task
         nearest = np.concatenate([_nearest_of(centroids, vectors[part])[0] for part in blocks(len(vectors), _TOGETHER)])
         order = np.argsort(nearest, kind="stable")
@@ -465,16 +504,16 @@ def _make_summing(centroids: Floats) -> Callable[[Sequence[Floats]], tuple[Indic
     return summing
 
 
-def partition_search(partitions: Partitions, count: int, queries: Floats, threads: int = 1) -> Neighbours:
+def partition_search(partitions: Partitions, count: int, queries: Vectors, threads: int = 1) -> Neighbours:
     """Return the ``count`` most similar to each query (Q, D) in the partitions nearest to it; equals by row.
 
-    All queries that look into a partition are compared with it by one matrix product. Of whole-number descriptors the
-    result does not depend on which queries come together.
+    All queries that look into a partition are compared with it by one matrix product. The result does not depend on
+    which queries come together, apart from the last bits of real numbers.
     """
-    similarity, index = _empty_best(len(queries), count)
+    similarity, index = no_neighbours(len(queries), count)
 
     def do(block: slice) -> None:
-        _search_partitions(partitions, np.ascontiguousarray(queries[block]), similarity[block], index[block])
+        _search_partitions(partitions, queries[block], similarity[block], index[block])
 
     for _ in in_order(do, blocks(len(queries), min(_QUERIES, max(-(-len(queries) // threads), 1))), threads):
         pass
@@ -486,15 +525,41 @@ def probed(centroids: Floats, count: int) -> int:
     return min(_PROBES if count > FEW else _PROBES_OF_FEW, len(centroids))
 
 
-def _search_partitions(partitions: Partitions, queries: Floats, similarity: Floats, index: Indices) -> None:
-    probes = flat_search(partitions.centroids, probed(partitions.centroids, similarity.shape[1]), queries)[1]
-    if len(partitions.centroids) <= 2**16:
-        probes = probes.astype(np.uint16)  # sorted by counting, which takes a fifth of the time
-    order = np.argsort(probes, axis=None, kind="stable")
-    bounds = np.searchsorted(probes.ravel()[order], np.arange(len(partitions.centroids) + 1))
-    order //= probes.shape[1]
-    for partition in np.flatnonzero(np.diff(bounds)).tolist():
-        who = order[bounds[partition] : bounds[partition + 1]]
-        inside = slice(partitions.bounds[partition], partitions.bounds[partition + 1])
-        products = queries[who] @ partitions.vectors[inside].astype(np.float32).T
-        load.entry("keep_best")(products, who, partitions.rows[inside], similarity, index)
+def _search_partitions(partitions: Partitions, queries: Vectors, similarity: Floats, index: Indices) -> None:
+    count = probed(partitions.centroids, similarity.shape[1])
+    probes = _nearest_partitions(partitions.centroids, queries, count)
+    least = np.full(len(queries), -np.inf, dtype=np.float32)
+    # the nearest first, after which few others are among the best
+    for asked in (probes[:, :1], probes[:, 1:]):
+        order = np.argsort(asked, axis=None, kind="stable")
+        bounds = np.searchsorted(asked.ravel()[order], np.arange(len(partitions.centroids) + 1))
+        order //= max(asked.shape[1], 1)
+        for partition in np.flatnonzero(np.diff(bounds)).tolist():
+            who = order[bounds[partition] : bounds[partition + 1]]
+            inside = slice(partitions.bounds[partition], partitions.bounds[partition + 1])
+            vectors = partitions.vectors[inside].astype(np.float32)
+            products = queries[who].astype(np.float32) @ vectors.T
+            load.entry("keep_best")(products, who, partitions.rows[inside], least, similarity, index)
+
+
+_PLACES = 2**14
+"""Partitions at most, of the 12,649 for ten million descriptors."""
+
+
+def _nearest_partitions(centroids: Floats, queries: Vectors, count: int) -> NDArray[np.uint16]:
+    """Return the ``count`` centroids most similar to each query, the most similar first; equals by row."""
+    if queries.dtype != np.int8:
+        return flat_search(centroids, count, queries)[1].astype(np.uint16)
+    result = np.empty((len(queries), count), dtype=np.uint16)
+    places = np.arange(len(centroids))
+    # one number orders by product, then by row
+    for block in blocks(len(queries), _BLOCK[0]):
+        keys = (queries[block].astype(np.float32) @ centroids.T).astype(np.int64)
+        keys *= _PLACES
+        keys -= places
+        kept = np.partition(keys, len(centroids) - count, axis=1)[:, len(centroids) - count :]
+        most = kept.argmax(axis=1)[:, None]
+        np.put_along_axis(kept, most, kept[:, :1], axis=1)
+        kept[:, 0] = keys.max(axis=1)
+        result[block] = -kept % _PLACES
+    return result

@@ -18,6 +18,7 @@ from curation.base.pools.threads import Threads, Workers, fill
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
+Bytes = NDArray[np.int8]
 
 SIDE = 48
 """Side of a thumbnail, px."""
@@ -57,7 +58,7 @@ _FREQUENCY = np.hypot(*np.mgrid[:_GRID, :_GRID])
 _KEPT = (_FREQUENCY > 0) & (_FREQUENCY <= _CUTOFF)
 _LENGTH = int(_KEPT.sum())
 
-MIRROR_SIGNS: Floats = np.where(np.nonzero(_KEPT)[1] % 2 == 1, -1, 1).astype(np.float32)
+MIRROR_SIGNS: Bytes = np.where(np.nonzero(_KEPT)[1] % 2 == 1, -1, 1).astype(np.int8)
 """(44,) factors that turn a plain view's descriptor into that of the mirrored picture: odd horizontal cosines flip."""
 
 _MIDDLE_BLUR = 1.2
@@ -222,8 +223,8 @@ Prepare = Callable[..., Pixels]
 
 def descriptors(
     thumbnails: Pixels, view: View, workers: Workers | None = None, prepare: Prepare | None = None, *also: NDArray[Any]
-) -> Floats:
-    """Return descriptors (N, 44) float32 of thumbnails (N, 48, 48) uint8 seen through ``view``.
+) -> Bytes:
+    """Return descriptors (N, 44) int8 of thumbnails (N, 48, 48) uint8 seen through ``view``.
 
     What is seen is ``prepare(thumbnails, *also)``, if it is given, of some thumbnails and the same rows of ``also``.
 
@@ -231,7 +232,7 @@ def descriptors(
     its mean, scaled to one length. Entries are whole numbers, so that every inner product is exact in single
     precision, whatever the order of summation: the same neighbours on every machine.
     """
-    return next(seen_by(thumbnails, [view], workers, prepare, *also)).astype(np.float32)
+    return next(seen_by(thumbnails, [view], workers, prepare, *also))
 
 
 def seen_by(
@@ -240,11 +241,8 @@ def seen_by(
     workers: Workers | None = None,
     prepare: Prepare | None = None,
     *also: NDArray[Any],
-) -> Iterator[NDArray[np.int8]]:
-    """Yield the descriptors through each view; several are made at a time, for the pictures are read once for them.
-
-    They are a quarter as large as those of ``descriptors``.
-    """
+) -> Iterator[Bytes]:
+    """Yield the descriptors through each view; several are made at a time, for the pictures are read once for them."""
     for first in range(0, len(views), _AT_ONCE):
         matrices = np.concatenate([_descriptor_matrix(view) for view in views[first : first + _AT_ONCE]], axis=1)
         result = np.empty((len(thumbnails), matrices.shape[1] // _LENGTH, _LENGTH), dtype=np.int8)

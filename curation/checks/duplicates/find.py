@@ -112,8 +112,7 @@ def find_near_duplicates(
     levels = _stacked(folder, levels, _added(folder, levels, looks))
     points = np.concatenate([points, np.full((len(looks.owner) - len(points), 10), np.nan)])
     with shown.step("Comparing the candidates", "pairs") as compared:
-        apart = looks.owner[named.pairs[:, 0]] != looks.owner[named.pairs[:, 1]]
-        named = candidates.Candidates(named.pairs[apart], named.mirrored[apart])
+        named = _of_different(named, looks.owner)
         large = _stacked(folder, large, features.all_evened(full, folder, chosen.workers))
         del full
         pictures = features.pictures(levels, points, folder, large, chosen.workers)
@@ -172,6 +171,17 @@ def _candidates(
     return looks, candidates.union([*found, turned, windows, by_face])
 
 
+def _of_different(named: Candidates, owner: NDArray[np.int64]) -> Candidates:
+    """Return the pairs of looks at different contents."""
+    apart = np.empty(len(named), dtype=np.bool_)
+    for part in blocks(len(named), _PAIRS_AT_ONCE):
+        first, second = named.some(part).pairs.T
+        apart[part] = owner[first] != owner[second]
+    return named.some(apart)
+
+
+_PAIRS_AT_ONCE = 1_000_000
+
 _ALL_PAIRS = 8
 """Among so many copies of each other every pair is examined; of more, each with the so many that have most copies."""
 
@@ -181,7 +191,7 @@ def missing_pairs(found: pd.DataFrame, named: Candidates, contents: int) -> Cand
 
     Groups hold what is proven pair by pair. At most ``_ALL_PAIRS`` a content.
     """
-    from curation.checks.duplicates.candidates import Candidates, as_candidates
+    from curation.checks.duplicates.candidates import as_candidates, as_pairs
     from curation.checks.duplicates.groups import components
 
     near = found[found["relation"] == _RELATIONS.index(NEAR_DUPLICATE)]
@@ -196,24 +206,21 @@ def missing_pairs(found: pd.DataFrame, named: Candidates, contents: int) -> Cand
     a = np.repeat(np.arange(len(rows)), each)
     b = hubs[np.repeat(first[part], each) + np.arange(len(a)) - np.repeat(np.cumsum(each) - each, each)]
     i, j = np.minimum(rows[a], rows[b]), np.maximum(rows[a], rows[b])
-    looks = max(contents, int(named.pairs.max(initial=0)) + 1)
-    keys = named.pairs[:, 0] * looks
-    keys += named.pairs[:, 1]  # sorted, as pairs are
-    asked = i * looks + j
-    near_keys = np.sort(pairs[:, 0] * looks + pairs[:, 1])
-    new = (i != j) & ~_among(asked, keys) & ~_among(asked, near_keys)
+    apart = i != j
+    i, j = i[apart], j[apart]
+    asked = as_pairs(np.stack([i, j], axis=1))
+    known = as_pairs(np.unique(pairs, axis=0))
+    new = ~_among(asked, named) & ~_among(asked, known)
     both = [np.full(int(new.sum()), flip) for flip in (False, True)]
-    if not new.any():
-        return Candidates(np.empty((0, 2), np.int64), np.empty(0, np.bool_))
     return as_candidates(np.tile(i[new], 2), np.tile(j[new], 2), np.concatenate(both))
 
 
-def _among(values: NDArray[np.int64], ordered: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which values are in a sorted array; ``np.isin`` hashes: ten times the cost for millions of pairs."""
-    if not len(ordered):
-        return np.zeros(len(values), dtype=np.bool_)
-    near = ordered[np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)]
-    return np.asarray(near == values, dtype=np.bool_)
+def _among(asked: Candidates, named: Candidates) -> NDArray[np.bool_]:
+    """Return which pairs are named, mirrored or not; ``np.isin`` hashes: ten times the cost for millions of pairs."""
+    if not len(named):
+        return np.zeros(len(asked), dtype=np.bool_)
+    near = named.keys[np.minimum(np.searchsorted(named.keys, asked.keys), len(named) - 1)]
+    return np.asarray(near >> 1 == asked.keys >> 1, dtype=np.bool_)
 
 
 class _Progress:
@@ -235,6 +242,7 @@ def _stacked(folder: Path | None, first: NDArray[Any], second: NDArray[Any]) -> 
         for part in blocks(len(source), _AT_ONCE):
             target[part] = source[part]
             scratch.release(source, stack)
+    scratch.filled(stack)
     return stack
 
 
@@ -247,6 +255,7 @@ def _added(folder: Path | None, pictures: Pixels, looks: Looks) -> Pixels:
     for part in blocks(len(added), _AT_ONCE):
         added[part] = pictured(pictures, behind.some(part))
         scratch.release(pictures, added)
+    scratch.filled(added)
     return added
 
 
@@ -294,10 +303,11 @@ def _as_frame(verified: Verified, looks: Looks, texts: dict[str, int]) -> pd.Dat
     weighed = np.flatnonzero(np.isfinite(verified.odds))
     evidence = verified.evidence[weighed]
     fine, quartile = (evidence[:, EVIDENCE.index(name)] for name in ("fine_median", "fine_quartile"))
-    a, b = verified.candidates.pairs[weighed].T
+    named = verified.candidates.some(weighed)
+    a, b = named.pairs.T
     i, j = looks.owner[a], looks.owner[b]
     back = i > j
-    maps, mirrored = verified.maps[weighed], verified.candidates.mirrored[weighed]
+    maps, mirrored = verified.maps[weighed], named.mirrored
     windows = looks.kind[b] == WINDOW
     maps[windows] = after(looks.view[b[windows]], maps[windows])
     transforms = transform.decompose(np.where(back[:, None], inverse(maps), maps))

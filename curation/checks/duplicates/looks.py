@@ -17,10 +17,20 @@ from numpy.typing import NDArray
 
 from curation.base.pools.threads import Workers, blocks
 from curation.base.tables import WHOLE, WINDOW
-from curation.checks.duplicates.candidates import AT_ONCE, FEW, Candidates, Index, Indices, as_candidates
+from curation.checks.duplicates.candidates import (
+    AT_ONCE,
+    FEW,
+    Candidates,
+    Index,
+    Indices,
+    Neighbours,
+    Vectors,
+    as_candidates,
+)
 from curation.checks.duplicates.features import MIRROR_SIGNS, PLAIN, Floats, Pixels, descriptors
 
 Doubles = NDArray[np.float64]
+Small = NDArray[np.int8]
 Report = Callable[[int, int], None]
 
 NEGATIVE = 4
@@ -59,37 +69,45 @@ def no_parts() -> Parts:
 class Looks(NamedTuple):
     """What is searched; the first rows are the contents as they are.
 
-    owner -- (R,) row of the content
-    kind  -- (R,) how much of its picture: ``WHOLE``, ``FRAMED``, ``HALF`` or ``WINDOW``
-    box   -- (R, 4) the part of its picture
-    turn  -- (R,) quarter turns of that, and ``NEGATIVE``
-    view  -- (R, 6) of a ``WINDOW``: where its points lie in its picture, see ``kernel``
+    owner -- (R,) int64 row of the content
+    kind  -- (R,) int8 how much of its picture: ``WHOLE``, ``FRAMED``, ``HALF`` or ``WINDOW``
+    box   -- (R, 4) float32 the part of its picture
+    turn  -- (R,) int8 quarter turns of that, and ``NEGATIVE``
+    view  -- (R, 6) float32 of a ``WINDOW``: where its points lie in its picture, see ``kernel``
     """
 
     owner: Indices
-    kind: Indices
-    box: Doubles
-    turn: Indices
-    view: Doubles
+    kind: Small
+    box: Floats
+    turn: Small
+    view: Floats
 
     def some(self, rows: slice) -> Looks:
         """Return those in ``rows``."""
         return Looks(self.owner[rows], self.kind[rows], self.box[rows], self.turn[rows], self.view[rows])
 
 
-_WHOLE = np.array([0.0, 0.0, 1.0, 1.0])
-AS_IT_IS = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
+_WHOLE = np.array([0.0, 0.0, 1.0, 1.0], dtype=np.float32)
+AS_IT_IS = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 0.0], dtype=np.float32)
 
 
 def as_looks(contents: int, parts: Parts) -> Looks:
     """Return the looks of contents and of parts, none turned."""
-    return Looks(
-        np.concatenate([np.arange(contents, dtype=np.int64), parts.owner]),
-        np.concatenate([np.full(contents, WHOLE), parts.kind]),
-        np.concatenate([np.tile(_WHOLE, (contents, 1)), parts.box]),
-        np.zeros(contents + len(parts.owner), dtype=np.int64),
-        np.tile(AS_IT_IS, (contents + len(parts.owner), 1)),
-    )
+    rows = np.arange(contents, dtype=np.int64)
+    small, floats = np.empty(0, np.int8), np.empty((0, 6), np.float32)
+    none = Looks(rows[:0], small, floats[:, :4], small, floats)
+    return with_more(with_more(none, rows), parts.owner, kind=parts.kind, box=parts.box)
+
+
+def with_more(looks: Looks, owner: Indices, **known: NDArray[Any]) -> Looks:
+    """Return looks with others behind them: whole pictures as they are, apart from what is ``known`` by name."""
+    usual: dict[str, Any] = {"owner": owner, "kind": WHOLE, "box": _WHOLE, "turn": 0, "view": AS_IT_IS} | known
+    grown = []
+    for name in Looks._fields:
+        before: NDArray[Any] = getattr(looks, name)
+        added = np.broadcast_to(np.asarray(usual[name]), (len(owner), *before.shape[1:]))
+        grown.append(np.concatenate([before, added.astype(before.dtype)]))
+    return Looks(*grown)
 
 
 def turned(thumbnails: NDArray[np.uint8], turn: int) -> Pixels:
@@ -120,15 +138,21 @@ def seen_through(picture: NDArray[Any], view: NDArray[np.float64], method: int =
     return np.asarray(cv2.warpAffine(picture, into, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE))
 
 
-def nearest(index: Index, seen: NDArray[Any], contents: int, count: int, least: float) -> tuple[Indices, Indices]:
+def alike(index: Index, seen: Vectors, contents: int, count: int, least: float) -> Neighbours:
+    """Return the ``count`` nearest contents whose cosine is at least ``least``, by cosine; -1 where there are fewer."""
+    similarity, place = index.search(seen)
+    similarity, place = similarity[:, :count], place[:, :count]
+    similarity /= np.maximum(np.linalg.norm(seen.astype(np.float32), axis=1, keepdims=True) ** 2, 1.0)
+    place[(similarity < least) | (place >= contents)] = -1
+    return similarity, place
+
+
+def nearest(index: Index, seen: Vectors, contents: int, count: int, least: float) -> tuple[Indices, Indices]:
     """Return (query, content) of the ``count`` nearest whose cosine is at least ``least``."""
     queries, places = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for some in blocks(len(seen), AT_ONCE):
-        asked = seen[some].astype(np.float32)
-        found = index.search(asked)
-        similarity, place = found[0][:, :count], found[1][:, :count]
-        cosine = similarity / np.maximum(np.linalg.norm(asked, axis=1, keepdims=True) ** 2, 1.0)
-        query, rank = np.nonzero((cosine >= least) & (place >= 0) & (place < contents))
+        place = alike(index, seen[some], contents, count, least)[1]
+        query, rank = np.nonzero(place >= 0)
         queries.append(query + some.start)
         places.append(place[query, rank])
     return np.concatenate(queries), np.concatenate(places)
@@ -173,23 +197,25 @@ class TurnSource:
         keys = np.concatenate(row) * (2 * NEGATIVE) + np.concatenate(turn)
         distinct, place = np.unique(keys, return_inverse=True)
         owner = distinct // (2 * NEGATIVE)
-        added = Looks(
-            np.concatenate([looks.owner, owner]),
-            np.concatenate([looks.kind, np.full(len(owner), WHOLE)]),
-            np.concatenate([looks.box, np.tile(_WHOLE, (len(owner), 1))]),
-            np.concatenate([looks.turn, distinct % (2 * NEGATIVE)]),
-            np.concatenate([looks.view, np.tile(AS_IT_IS, (len(owner), 1))]),
-        )
+        added = with_more(looks, owner, turn=distinct % (2 * NEGATIVE))
         return added, as_candidates(np.concatenate(other), len(looks.owner) + place, np.concatenate(mirrored))
 
 
-def _way_up(plain: Floats) -> tuple[Floats, Floats]:
+def _way_up(plain: Vectors) -> tuple[Floats, Floats]:
     """Return the mean direction of descriptors and their mirror images, and the cosine of each with it."""
-    mean = (plain / np.maximum(np.linalg.norm(plain, axis=1, keepdims=True), 1.0)).mean(axis=0, dtype=np.float64)
+    total = np.zeros(plain.shape[1])
+    for some in blocks(len(plain), AT_ONCE):
+        seen = plain[some].astype(np.float32)
+        total += (seen / np.maximum(np.linalg.norm(seen, axis=1, keepdims=True), 1.0)).sum(axis=0, dtype=np.float64)
+    mean = total / max(len(plain), 1)
     mean = mean + mean * MIRROR_SIGNS
     direction = np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-6), dtype=np.float32)
     return direction, _cosines(plain, direction)
 
 
-def _cosines(vectors: Floats, direction: Floats) -> Floats:
-    return np.asarray((vectors @ direction) / np.maximum(np.linalg.norm(vectors, axis=1), 1.0))
+def _cosines(vectors: Vectors, direction: Floats) -> Floats:
+    result = np.empty(len(vectors), dtype=np.float32)
+    for some in blocks(len(vectors), AT_ONCE):
+        seen = vectors[some].astype(np.float32)
+        result[some] = (seen @ direction) / np.maximum(np.linalg.norm(seen, axis=1), 1.0)
+    return result

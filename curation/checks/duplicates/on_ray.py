@@ -22,6 +22,7 @@ from curation.checks.duplicates.candidates import (
     Indices,
     Neighbours,
     Partitions,
+    Vectors,
     hamming_pairs,
     is_flat,
     partition_search,
@@ -88,9 +89,7 @@ def _make_fetching(make: Make, arguments: Sequence[Any]) -> Callable[[Any], Any]
 def _verify(
     settings: EngineSettings, pictures: Pictures, candidates: Candidates, report: Report | None = None
 ) -> Iterator[Verified]:
-    tasks = [
-        Candidates(candidates.pairs[block], candidates.mirrored[block]) for block in blocks(len(candidates), _PAIRS)
-    ]
+    tasks = [candidates.some(block) for block in blocks(len(candidates), _PAIRS)]
     if tasks:
         yield from RayPool[Candidates, Verified](settings, _make_verifier, *pictures).in_order(tasks, report)
 
@@ -100,9 +99,9 @@ def _make_verifier(*pictures: Any) -> Callable[[Candidates], Verified]:
     return lambda block: joined(verify(given, block))
 
 
-def _searcher(settings: EngineSettings, database: Floats, count: int) -> Callable[[Floats], Neighbours]:
+def _searcher(settings: EngineSettings, database: Vectors, count: int) -> Callable[[Vectors], Neighbours]:
     arguments: tuple[Any, ...] = (database, count)
-    make: Callable[..., Callable[[Floats], Neighbours]] = searcher
+    make: Callable[..., Callable[[Vectors], Neighbours]] = searcher
     if not is_flat(len(database), count):
         # the partitions are made once, and shared
         workers = OnRay(settings)
@@ -110,31 +109,28 @@ def _searcher(settings: EngineSettings, database: Floats, count: int) -> Callabl
         made = next(workers.doing(_make_partitioned)([database])) if small else partitioned(database, workers)
         arguments = (*made, count)
         make = _partition_searcher
-    pool = RayPool[NDArray[np.int8], Neighbours](settings, _make_search, make, arguments)
+    pool = RayPool[Vectors, Neighbours](settings, _make_search, make, arguments)
 
-    def search(queries: Floats) -> Neighbours:
+    def search(queries: Vectors) -> Neighbours:
         size = -(-len(queries) // (pool.workers * _BLOCKS_A_WORKER))
         size = min(max(size, _LEAST_QUERIES), _MOST_QUERIES)
-        # descriptors are whole numbers of at most 127
-        tasks = [queries[block].astype(np.int8) for block in blocks(len(queries), size)]
-        parts = list(pool.in_order(tasks))
+        parts = list(pool.in_order([queries[block] for block in blocks(len(queries), size)]))
         return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
     return search
 
 
-def _make_search(make: Make, arguments: Sequence[Any]) -> Callable[[NDArray[np.int8]], Neighbours]:
-    search = make(*arguments)
-    return lambda queries: search(queries.astype(np.float32))
+def _make_search(make: Make, arguments: Sequence[Any]) -> Callable[[Vectors], Neighbours]:
+    return make(*arguments)
 
 
-def _make_partitioned() -> Callable[[Floats], Partitions]:
+def _make_partitioned() -> Callable[[Vectors], Partitions]:
     return partitioned
 
 
 def _partition_searcher(
-    centroids: Floats, vectors: NDArray[np.int8], rows: Indices, bounds: Indices, count: int
-) -> Callable[[Floats], Neighbours]:
+    centroids: Floats, vectors: Vectors, rows: Indices, bounds: Indices, count: int
+) -> Callable[[Vectors], Neighbours]:
     return partial(partition_search, Partitions(centroids, vectors, rows, bounds), count)
 
 

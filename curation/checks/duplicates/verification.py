@@ -20,7 +20,7 @@ Doubles = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Report = Callable[[int, int], None]
 
-_BATCH = 4096
+_BATCH = 1024
 """Pairs between two reports of progress, and before the memory of their pictures is given back: the system maps 64 KiB
 around each picture that is looked at."""
 
@@ -66,7 +66,7 @@ def verify(
     """
 
     def do(batch: slice) -> Verified:
-        return _verify_batch(pictures, Candidates(candidates.pairs[batch], candidates.mirrored[batch]), weighed)
+        return _verify_batch(pictures, candidates.some(batch), weighed)
 
     batches = blocks(len(candidates), _BATCH)
     for batch, found in zip(batches, in_order(do, batches, threads), strict=True):
@@ -81,30 +81,27 @@ def joined(batches: Iterable[Verified]) -> Verified:
     found = [nothing(), *batches]
     numbers = [field.name for field in fields(Verified)[1:]]
     return Verified(
-        Candidates(
-            np.concatenate([part.candidates.pairs for part in found]),
-            np.concatenate([part.candidates.mirrored for part in found]),
-        ),
+        Candidates(np.concatenate([part.candidates.keys for part in found])),
         *(np.concatenate([getattr(part, name) for part in found]) for name in numbers),
     )
 
 
 def nothing() -> Verified:
     """Return no pairs."""
-    none = Candidates(np.empty((0, 2), dtype=np.int64), np.empty(0, dtype=np.bool_))
+    none = Candidates(np.empty(0, dtype=np.int64))
     kinds = (len(kernel.EVIDENCE), len(changes.EVIDENCE))
     evidence, differences = (np.empty((0, width)) for width in kinds)
     return Verified(none, np.empty((0, 6)), evidence, differences, np.empty(0))
 
 
 def _verify_batch(pictures: Pictures, candidates: Candidates, weighed: bool) -> Verified:
-    first, second = candidates.pairs.T
-    maps = starts(pictures.landmarks, first, second, candidates.mirrored)
+    pairs, flipped = candidates.pairs, candidates.mirrored
+    maps = starts(pictures.landmarks, pairs[:, 0], pairs[:, 1], flipped)
     tighter = _scale(maps) > _TIGHTER
-    maps[tighter] = _seen_from_the_other(maps[tighter], candidates.mirrored[tighter])
-    i, j = np.where(tighter[:, None], candidates.pairs[:, ::-1], candidates.pairs).T
+    maps[tighter] = _seen_from_the_other(maps[tighter], flipped[tighter])
+    i, j = np.where(tighter[:, None], pairs[:, ::-1], pairs).T
     order = np.argsort(i, kind="stable")  # screening lays a template out once for all its pairs
-    i, j, maps, mirrored = (np.ascontiguousarray(part[order]) for part in (i, j, maps, candidates.mirrored))
+    i, j, maps, mirrored = (np.ascontiguousarray(part[order]) for part in (i, j, maps, flipped))
     given = np.asarray(np.isfinite(maps).all(axis=1))
     agreement = kernel.screen(pictures.small, pictures.middle, i, j, mirrored, maps, given)
     near = np.sort(order[agreement >= _LEAST_AGREEMENT])
@@ -117,7 +114,7 @@ def _verify_batch(pictures: Pictures, candidates: Candidates, weighed: bool) -> 
     back = tighter[near]
     odds = log_odds(evidence, differences, maps)
     maps[back] = _seen_from_the_other(maps[back], mirrored[back])
-    return Verified(Candidates(candidates.pairs[near], mirrored), maps, evidence, differences, odds)
+    return Verified(candidates.some(near), maps, evidence, differences, odds)
 
 
 def _scale(maps: Doubles) -> Doubles:

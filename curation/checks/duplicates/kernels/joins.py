@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from curation.checks.duplicates.kernels.registration import Floats, compiled, entry, inlined
 
 Indices = NDArray[np.int64]
+Row = NDArray[np.float32]
 
 _CHUNKS = 4
 _CHUNK_BITS = 16
@@ -15,6 +16,9 @@ _CHUNK_BITS = 16
 
 _GLANCE = 64
 """Products that are compared with the least of the best at once, in vectors: hardly any are among the best."""
+
+_LOOK = 16
+"""Products of those that are looked at next."""
 
 
 @inlined
@@ -70,14 +74,23 @@ def probe_buckets(
 
 
 @entry
-def keep_best(products: Floats, who: Indices, rows: Indices, similarity: Floats, index: Indices) -> None:
-    """Put the products (Q, M) of queries ``who`` with ``rows`` among the best (N, k), falling, equals by row."""
+def keep_best(products: Floats, who: Indices, rows: Indices, least: Row, similarity: Floats, index: Indices) -> None:
+    """Put the products (Q, M) of queries ``who`` with ``rows`` among the best (N, k), falling, equals by row.
+
+    ``least`` (N,) repeats the last of the best, by which most products are dropped: it stays in the processor's cache
+    where the best of all queries do not.
+    """
+    last = similarity.shape[1] - 1
     for n in range(products.shape[0]):
-        best, row = similarity[who[n]], products[n]
+        query, row = who[n], products[n]
         for start in range(0, row.shape[0], _GLANCE):
-            part = row[start : start + _GLANCE]
-            if _count_from(part, best[-1]) > 0:
-                _put_in(part, rows[start : start + _GLANCE], best, index[who[n]])
+            if _count_from(row[start : start + _GLANCE], least[query]) == 0:
+                continue
+            for first in range(start, min(start + _GLANCE, row.shape[0]), _LOOK):
+                part = row[first : first + _LOOK]
+                if _count_from(part, least[query]) > 0:
+                    _put_in(part, rows[first : first + _LOOK], similarity[query], index[query])
+                    least[query] = similarity[query, last]
 
 
 @compiled

@@ -53,7 +53,7 @@ ENTRIES: dict[str, tuple[str, tuple[str, ...]]] = {
         "joins",
         ("uint64[::1]", "uint64[::1]", _ROW, _ROW, _ROW, _ROW, "int64", _ROW, "int64", _ROW, _ROW, _ROW),
     ),
-    "keep_best": ("joins", (_LIKENESS, _ROW, _ROW, _LIKENESS, _ROWS)),
+    "keep_best": ("joins", (_LIKENESS, _ROW, _ROW, "float32[::1]", _LIKENESS, _ROWS)),
     "best_distinct": ("joins", (_LIKENESS, _ROWS, _LIKENESS, _ROWS, _LIKENESS, _ROWS)),
 }
 """Name -> module and types of arguments, in numba's words. All write what they find into arrays that they are given."""
