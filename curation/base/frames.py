@@ -54,6 +54,19 @@ def _arrow(texts: _Texts) -> Any:
     return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
 
 
+def first_rows(texts: _Texts) -> Ints:
+    """Return the row in which each distinct text of a column occurs first, (M,), in the order of the texts."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    found = _arrow(texts)
+    order = pc.sort_indices(found)  # stable
+    ordered = found.take(order)
+    begins = np.ones(len(found), dtype=np.bool_)
+    begins[1:] = np.asarray(pc.not_equal(ordered[1:], ordered[:-1]))
+    return cast("Ints", order.to_numpy().astype("int64")[begins])
+
+
 def are_distinct(*columns: _Texts) -> bool:
     """Return whether no text of a column, or no combination of texts in several, occurs twice."""
     import pyarrow as pa

@@ -170,7 +170,7 @@ def _pending(
     hashes = found["sha256"].combine_chunks()
     unknown_time = np.asarray(pc.equal(columns["mtime_ns"], 0))
     missing = ~(_is_in(hashes, with_pixels) & _is_in(hashes, with_faces))
-    pending = (rows < 0) | unknown_time | (missing & _first_of_its_kind(hashes))
+    pending = (rows < 0) | unknown_time | (missing & _first_of_its_kind(hashes) if missing.any() else missing)
     if look_again:
         pending |= _replaced(columns, found)
     for place in np.flatnonzero(np.asarray(pc.fill_null(pc.equal(hashes, ""), False))).tolist():

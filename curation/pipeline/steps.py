@@ -17,7 +17,7 @@ import pandas as pd
 from curation.base import files, memory, reading, scratch, tables, trust
 from curation.base import settings as settings_of
 from curation.base.errors import WorkspaceError
-from curation.base.frames import is_in, rows_of
+from curation.base.frames import first_rows, is_in, rows_of
 from curation.base.issues import Issues, are_together, read_issues, write_issues
 from curation.base.progress import Display
 from curation.base.settings import Settings
@@ -194,10 +194,9 @@ def find_pairs(workspace: Workspace, scanned: Scanned, settings: Settings, displ
     from curation.checks.duplicates import REVISION
     from curation.measure import detector_fingerprint, store
 
-    needed = scanned.measurements[["sha256", "pixel_sha256", "dhash", "phash"]]
-    distinct = needed[(scanned.measurements["error"] == "").to_numpy()].drop_duplicates("pixel_sha256")
-    distinct = distinct.sort_values("pixel_sha256", ignore_index=True)
-    del needed
+    readable = np.flatnonzero((scanned.measurements["error"] == "").to_numpy())
+    rows = readable[first_rows(scanned.measurements["pixel_sha256"].iloc[readable])]
+    distinct = scanned.measurements[["sha256", "pixel_sha256", "dhash", "phash"]].iloc[rows].reset_index(drop=True)
     seen = store.folders(workspace.measurements, settings.measure, detector_fingerprint(settings.measure))
     measured = (seen.pixels.name, seen.faces.name, settings.checks.face_score)  # thumbnails, parts, landmarks
     fingerprint = digest(distinct["pixel_sha256"], *measured, settings.duplicates.model_dump_json(), REVISION)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.base.frames import are_distinct, are_sorted, rows_of
+from curation.base.frames import are_distinct, are_sorted, first_rows, rows_of
 from curation.base.issues import Issues
 from curation.checks.graph import build
 from curation.pipeline import steps
@@ -25,6 +25,11 @@ TEXTS = st.lists(st.text(max_size=2), max_size=12)
 def test_rows_are_those_of_the_first_equal_text(asked: list[str], column: list[str]) -> None:
     expected = [column.index(text) if text in column else -1 for text in asked]
     assert rows_of(pd.Series(asked, dtype="str"), pd.Series(column, dtype="str")).tolist() == expected
+
+
+@given(TEXTS)
+def test_first_rows_are_in_the_order_of_the_texts(texts: list[str]) -> None:
+    assert first_rows(pd.Series(texts, dtype="str")).tolist() == [texts.index(text) for text in sorted(set(texts))]
 
 
 @given(TEXTS)
