@@ -421,8 +421,8 @@ def digest(*parts: Any) -> str:
 
 def is_current(workspace: Workspace, step: str, fingerprint: str, result: Path) -> bool:
     """Return whether a step's result is the one that was made from inputs of this fingerprint."""
-    state = files.read_json(workspace.state) or {}
-    return state.get(step) == fingerprint and state.get(f"{step} made") == _file_digest(result)
+    state, made = files.read_json(workspace.state) or {}, _file_digest(result)
+    return made != "" and state.get(step) == fingerprint and state.get(f"{step} made") == made
 
 
 def note(workspace: Workspace, step: str, fingerprint: str, result: Path, **more: Any) -> None:
