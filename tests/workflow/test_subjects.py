@@ -76,6 +76,15 @@ def test_people_in_two_splits_are_said_and_listed_with_their_group(ran: tuple[Pa
     assert "One person in several splits" in page
 
 
+def test_people_whose_names_are_no_longer_given_are_forgotten(space: Path, named: Path, curate: Curate) -> None:
+    assert (space / "subjects.parquet").exists()
+    rows = [row[:3] for row in csv.reader((named.parent / "list.csv").open(newline=""))]
+    (named.parent / "unnamed.csv").write_text("\n".join(map(",".join, rows)) + "\n")
+    curate("run", named.parent / "unnamed.csv", "-w", space)
+    assert not (space / "subjects.parquet").exists()
+    assert curation.Workspace(space, quiet=True).issues("subject_leak", flagged_only=False).empty
+
+
 def test_splits_by_person_leave_none_and_are_taken_back(space: Path, curate: Curate) -> None:
     assert (splits_of(space) > 1).any()
     before = curation.Workspace(space, quiet=True).version("cleaned")

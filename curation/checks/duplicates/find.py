@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -119,8 +120,11 @@ def find_near_duplicates(
         texts: dict[str, int] = {}
 
         def examined(pairs: Candidates, report: Report | None) -> pd.DataFrame:
-            batches = (verification.nothing(), *chosen.verify(pictures, pairs, report))
-            return pd.concat([_as_frame(batch, looks, texts) for batch in batches], ignore_index=True)
+            batches = chosen.verify(pictures, pairs, report)
+            frames = [_as_frame(verification.nothing(), looks, texts)]
+            while together := list(islice(batches, _BATCHES_A_FRAME)):
+                frames.append(_as_frame(verification.joined(together), looks, texts))
+            return pd.concat(frames, ignore_index=True)
 
         weighed = _likeliest(examined(named, compared))
         missing = missing_pairs(_judged(weighed, settings.min_probability), named, len(thumbnails))
@@ -181,6 +185,9 @@ def _of_different(named: Candidates, owner: NDArray[np.int64]) -> Candidates:
 
 
 _PAIRS_AT_ONCE = 1_000_000
+
+_BATCHES_A_FRAME = 64
+"""A frame of its own costs each batch more than its pairs do."""
 
 _ALL_PAIRS = 8
 """Among so many copies of each other every pair is examined; of more, each with the so many that have most copies."""
