@@ -136,7 +136,10 @@ def test_a_model_and_a_peer_of_a_package_can_be_named(plugin: Path) -> None:
     from curation.labels.opinions import mark
 
     model = open_external("tiny-model")
-    assert mark("tiny-model") == "tiny-model tiny-plugin 1.0"
+    marked = mark("tiny-model")
+    assert marked.startswith("tiny-model tiny-plugin 1.0 ")
+    (plugin / "tiny_plugin.py").write_text(PACKAGE.read_text() + "\n# another model\n")
+    assert mark("tiny-model") != marked, "opinions of edited code are others"
     assert model.predict(np.zeros((3, 8, 8), np.uint8)).tolist() == [[1.0, 0.0]] * 3
     assert judges()["tiny_peer"].checks == {"odd": "first_letter"}
 

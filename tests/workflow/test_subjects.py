@@ -82,7 +82,7 @@ def test_people_whose_names_are_no_longer_given_are_forgotten(space: Path, named
     (named.parent / "unnamed.csv").write_text("\n".join(map(",".join, rows)) + "\n")
     curate("run", named.parent / "unnamed.csv", "-w", space)
     assert not (space / "subjects.parquet").exists()
-    assert curation.Workspace(space, quiet=True).issues("subject_leak", flagged_only=False).empty
+    assert "subject_leak" not in set(curation.Workspace(space, quiet=True).issues(flagged_only=False)["check"])
 
 
 def test_splits_by_person_leave_none_and_are_taken_back(space: Path, curate: Curate) -> None:
