@@ -16,9 +16,9 @@ import re
 import secrets
 import shutil
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from curation.base import reading, tables
 from curation.base.errors import WorkspaceError
@@ -160,7 +160,7 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
     If ``path`` is a link, the link is replaced, not its target. Without ``durable`` a power cut may leave less, which
     the next reader notices by the content's hash.
     """
-    with _written(path, data, durable) as temporary:
+    with _written(path, lambda file: file.write(data), durable) as temporary:
         temporary.replace(path)
     if durable:
         sync_folder(path.parent)
@@ -181,21 +181,21 @@ def write_new(path: Path, data: bytes) -> None:
         FileExistsError: ``path`` exists.
 
     """
-    with _written(path, data) as temporary:
+    with _written(path, lambda file: file.write(data)) as temporary:
         os.link(temporary, path)
     sync_folder(path.parent)
 
 
 @contextlib.contextmanager
-def _written(path: Path, data: bytes, durable: bool = True) -> Iterator[Path]:
-    """Yield a file beside ``path`` that holds ``data``; it is deleted when the block ends, unless it was renamed."""
+def _written(path: Path, write: Callable[[IO[bytes]], object], durable: bool = True) -> Iterator[Path]:
+    """Yield a file beside ``path`` that ``write`` fills; it is deleted when the block ends, unless it was renamed."""
     make_folder(path.parent)
     temporary = _unfinished(path)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE, 0o666)
     try:
         with os.fdopen(descriptor, "wb") as file:
             _lock(descriptor)
-            file.write(data)
+            write(file)
             file.flush()
             if durable:
                 os.fsync(descriptor)
@@ -326,17 +326,23 @@ def _to_do(path: Path) -> str:
 
 def parquet_bytes(frame: pd.DataFrame) -> bytes:
     """Return ``frame`` as Parquet (zstd), without pandas' index."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), buffer, compression="zstd")
+    _write_parquet(frame, buffer)
     return buffer.getvalue()
 
 
+def _write_parquet(frame: pd.DataFrame, file: IO[bytes]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), file, compression="zstd")
+
+
 def write_table(path: Path, frame: pd.DataFrame) -> None:
-    """Replace a Parquet file atomically."""
-    write_bytes(path, parquet_bytes(frame))
+    """Replace a Parquet file atomically and durably; its bytes are never in memory as a whole."""
+    with _written(path, lambda file: _write_parquet(frame, file)) as temporary:
+        temporary.replace(path)
+    sync_folder(path.parent)
 
 
 def _require_columns(frame: pd.DataFrame, texts: Iterable[str], numbers: Iterable[str]) -> None:

@@ -105,8 +105,10 @@ def choose_arrow_pool() -> None:
 
 
 def give_back() -> None:
-    """Return freed memory to the system: allocators would keep it, and later steps would add to it."""
+    """Return freed memory, and that of mapped files, to the system: later steps would add to it."""
     gc.collect()
+    if scratch := sys.modules.get("curation.base.scratch"):
+        scratch.release_all()
     if arrow := sys.modules.get("pyarrow"):
         arrow.default_memory_pool().release_unused()
     if libc := _glibc():

@@ -225,13 +225,16 @@ def parquet_frame(path: Path) -> pd.DataFrame:
 
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
+
+    from curation.base import mapped
 
     require_regular(path.stat(), path)
     try:
         with pa.OSFile(str(path)) as file:  # a Python file would do for pandas, see arrow_file
-            # a column at a time is in memory twice
-            frame: pd.DataFrame = pq.read_table(file).to_pandas(split_blocks=True, self_destruct=True)
+            # of a small one, a column at a time is in memory twice
+            frame: pd.DataFrame = mapped.parquet_table(file, path.parent).to_pandas(
+                split_blocks=True, self_destruct=True
+            )
         return frame
     except (pa.ArrowException, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(first_line(error)) from error

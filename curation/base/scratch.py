@@ -6,7 +6,8 @@ import mmap
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -14,6 +15,9 @@ from numpy.typing import DTypeLike, NDArray
 _LARGE = 2**28
 """Bytes from which a file is filled by small pages, as Linux does without reading ahead: of large pages a glance at one
 row maps 2 MiB, and soon all of the file, but a glance costs 2 microseconds less."""
+
+_MAPS: WeakSet[mmap.mmap] = WeakSet()
+"""Files that this process has mapped to read them."""
 
 
 def mapped_zeros(folder: Path | None, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
@@ -41,6 +45,23 @@ def mapped_zeros(folder: Path | None, shape: tuple[int, ...], dtype: DTypeLike) 
     if size >= _LARGE:
         _advise("MADV_RANDOM", array)
     return array
+
+
+def mapped(file: IO[bytes]) -> mmap.mmap | bytes:
+    """Return what was written into an open file, which may be closed then; its pages are read when they are used."""
+    file.flush()
+    if file.seek(0, os.SEEK_END) == 0:
+        return b""
+    found = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    _MAPS.add(found)
+    return found
+
+
+def release_all() -> None:
+    """Release the memory of everything that :func:`mapped` returned."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        for found in list(_MAPS):
+            found.madvise(mmap.MADV_DONTNEED)
 
 
 def filled(*arrays: NDArray[Any]) -> None:

@@ -12,7 +12,7 @@ from functools import cache, partial
 
 import pandas as pd
 
-from curation.base import plugins, tables
+from curation.base import plugins, scratch, tables
 from curation.base.errors import CurationError
 from curation.base.issues import Issues
 from curation.base.plugins import Plugin
@@ -176,6 +176,7 @@ def gathered(paths: pd.Series, found: Iterable[tuple[str, Found | pd.DataFrame]]
         parts.append(rows.sort_values("path"))
         if not isinstance(result, pd.DataFrame) and len(result.scored.known):
             columns[name] = result.columns()
+        scratch.release_all()  # the columns that the check has read
     table = pd.concat(parts, ignore_index=True)
     del parts
     table = tables.checked("issues", table)

@@ -26,7 +26,8 @@ from curation.base.pools.local import Pool, Work
 from curation.measure import store as cache
 from curation.measure.batch import crashed_batch, mark_of, measure_batch, read_bytes
 from curation.measure.faces.choice import DetectorChoice, choose_detector
-from curation.measure.tables import Batch, Known
+from curation.measure.gather import Contents, Files, keys_of
+from curation.measure.tables import FACES_SCHEMA, PIXELS_SCHEMA, Batch, Known
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -162,40 +163,45 @@ def _pending(
     Columns are added to the rows: what is on record for that very file, ``stored_sha256``, ``stored_inode`` and
     ``stored_ctime_ns``, null where there is nothing.
     """
-    files = cache.read_files(folders, (*_STORED, "error_kind"), writing=True)
-    with_pixels, with_faces = cache.known_contents(folders)
-    rows = cache.matching_rows(columns, files)
-    found = files.select([*_STORED, "error_kind"]).take(pa.array(rows, mask=rows < 0))
-    del files
-    hashes = found["sha256"].combine_chunks()
+    known = cache.file_parts(folders, (*_STORED, "error", "error_kind"), writing=True)
+    stored = Files(columns, known, folders.files.parent)
+    contents = Contents.of(stored.sha256)
+    missing = np.zeros(columns.num_rows, dtype=np.bool_)
+    for folder, schema in ((folders.pixels, PIXELS_SCHEMA), (folders.faces, FACES_SCHEMA)):
+        done = np.zeros(columns.num_rows, dtype=np.bool_)
+        for part in cache.each_part(folder, schema, ["sha256"], writing=True):
+            done[contents.find(keys_of(part["sha256"]))[0]] = True
+        missing |= ~done
+    readable = stored.sha256.known
     unknown_time = np.asarray(pc.equal(columns["mtime_ns"], 0))
-    missing = ~(_is_in(hashes, with_pixels) & _is_in(hashes, with_faces))
-    pending = (rows < 0) | unknown_time | (missing & _first_of_its_kind(hashes) if missing.any() else missing)
+    pending = ~stored.found | unknown_time | (missing & readable & contents.firsts(columns.num_rows))
     if look_again:
-        pending |= _replaced(columns, found)
-    for place in np.flatnonzero(np.asarray(pc.fill_null(pc.equal(hashes, ""), False))).tolist():
-        pending[place] = _worth_another_try(columns, place, found["error_kind"][place].as_py(), settings)
-    for name in _STORED:
-        columns = columns.append_column(f"stored_{name}", found[name])
-    to_read = columns.filter(pa.array(pending))
-    return to_read, _as_known(with_pixels, with_faces) if to_read.num_rows else Known(set(), set())
+        pending |= _replaced(columns, stored)
+    for place in np.flatnonzero(stored.found & ~readable).tolist():
+        pending[place] = _worth_another_try(columns, place, stored.words["error_kind"].word(place), settings)
+    at = np.flatnonzero(pending)
+    to_read = columns.take(pa.array(at)) if len(at) < len(pending) else columns
+    for name, values in stored.rows(at).items():
+        to_read = to_read.append_column(f"stored_{name}", values)
+    return to_read, _known(folders) if to_read.num_rows else Known(set(), set())
 
 
 _STORED = ("sha256", "inode", "ctime_ns")
 """What is on record of a file beside the columns of a listing."""
 
 
-def _replaced(columns: pa.Table, found: pa.Table) -> NDArray[np.bool_]:
+def _replaced(columns: pa.Table, stored: Files) -> NDArray[np.bool_]:
     """Return which files on record are another one by now, or were written in place, though of the same size and time.
 
     One that is not there at the moment is none of them: its medium may not be mounted.
     """
-    names = ("url", "bytes", "mtime_ns", "inode", "ctime_ns")
-    rows = pa.table([*(columns[name] for name in names[:3]), *(found[name] for name in names[3:])], names=names)
-    replaced = np.zeros(rows.num_rows, dtype=np.bool_)
-    for start in range(0, rows.num_rows, _LOOKED_AT):
-        some = rows.slice(start, _LOOKED_AT).to_pydict().values()
-        replaced[start : start + _LOOKED_AT] = [_is_another(*row) for row in zip(*some, strict=True)]
+    replaced = np.zeros(columns.num_rows, dtype=np.bool_)
+    listed = columns.select(["url", "bytes", "mtime_ns"])
+    for start in range(0, len(replaced), _LOOKED_AT):
+        some = slice(start, start + _LOOKED_AT)
+        marks = (stored.numbers[name].values[some].tolist() for name in ("inode", "ctime_ns"))
+        rows = zip(*listed.slice(start, _LOOKED_AT).to_pydict().values(), *marks, strict=True)
+        replaced[some] = [_is_another(*row) for row in rows]
     return replaced
 
 
@@ -203,8 +209,8 @@ _LOOKED_AT = 16_384
 """Files whose status is asked for together."""
 
 
-def _is_another(url: str, size: int, time: int, inode: int | None, ctime_ns: int | None) -> bool:
-    if (inode, ctime_ns) in ((None, None), (0, 0)) or "://" in url:
+def _is_another(url: str, size: int, time: int, inode: int, ctime_ns: int) -> bool:
+    if (inode, ctime_ns) == (0, 0) or "://" in url:
         return False
     try:
         status = os.stat(url)  # noqa: PTH116 -- a Path a file costs more than the call
@@ -213,20 +219,12 @@ def _is_another(url: str, size: int, time: int, inode: int | None, ctime_ns: int
     return (*mark_of(status), status.st_size, status.st_mtime_ns) != (inode, ctime_ns, size, time)
 
 
-def _is_in(hashes: pa.Array, known: pa.Array) -> NDArray[np.bool_]:
-    return np.asarray(pc.is_in(hashes, value_set=known))
+def _known(folders: cache.Folders) -> Known:
+    def contents(folder: Path, schema: pa.Schema) -> set[bytes]:
+        parts = cache.each_part(folder, schema, ["sha256"])
+        return {bytes.fromhex(name) for part in parts for name in part["sha256"].to_pylist()}
 
-
-def _first_of_its_kind(hashes: pa.Array) -> NDArray[np.bool_]:
-    codes = pc.fill_null(hashes.dictionary_encode().indices, -1).to_numpy()
-    first = np.zeros(len(codes), dtype=np.bool_)
-    first[np.unique(codes, return_index=True)[1]] = True
-    return first
-
-
-def _as_known(with_pixels: pa.Array, with_faces: pa.Array) -> Known:
-    pixels, faces = (set(map(bytes.fromhex, hashes.to_pylist())) for hashes in (with_pixels, with_faces))
-    return Known(pixels, faces)
+    return Known(contents(folders.pixels, PIXELS_SCHEMA), contents(folders.faces, FACES_SCHEMA))
 
 
 def _worth_another_try(columns: pa.Table, place: int, kind: str, settings: MeasureSettings) -> bool:

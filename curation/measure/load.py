@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +12,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curation.base import scratch
+from curation.base.arrays import Flags
 from curation.base.errors import CurationError
 from curation.measure import store as cache
 from curation.measure.faces.choice import detector_fingerprint
+from curation.measure.gather import Contents, Files, Gathered, Hashes, Numbers, Words, room_for
 from curation.measure.tables import FACE_FLOATS, FACES_SCHEMA, NO_PIXELS, PIXELS_SCHEMA, THUMBNAIL_SIDE
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from curation.base.settings import MeasureSettings
 
-_MEASURES = tuple(name for name in PIXELS_SCHEMA.names if name not in {"thumbnail", "parts"})
+_MEASURES = tuple(name for name in PIXELS_SCHEMA.names if name not in {"sha256", "thumbnail", "parts"})
 
 _BEST_FACE = tuple(name for name in FACE_FLOATS if name != "score")
 
@@ -40,7 +42,7 @@ def load_measurements(
 ) -> pd.DataFrame:
     """Return the measurements of a listing, one row per image, in its order.
 
-    Of what is stored, a column at a time is in memory twice.
+    Of what is stored, a part at a time is in memory; the columns of a large listing lie in mapped files.
 
     Columns: path, sha256 ("" if unreadable), bytes, error (a sentence or ""), error_kind (see ``ERROR_KINDS``, or ""),
     width, height (px, upright original), mode, format, frames, pixel_sha256, brightness_mean, brightness_p01,
@@ -62,50 +64,59 @@ def load_measurements(
         MeasurementsError: an image has not been measured with these settings.
 
     """
-    folders = cache.folders(store, settings, detector_fingerprint(settings))
-    files = _files_rows(listing, folders, ("sha256", "error", "error_kind"))
-    hashes = files["sha256"]
-    columns: dict[str, Any] = {name: listing[name].array for name in ("path", "bytes")}
-    columns = {"path": columns["path"], "sha256": _pandas(hashes), **columns, "error": None}
-    wanted = [name for name in _MEASURES if not only or name in ("sha256", "error", *only)]
-    for name, values in _stored(cache.each_part(folders.pixels, PIXELS_SCHEMA, wanted), hashes):
-        absent = files[name] if name in files else pa.scalar(NO_PIXELS[name], values.type)
-        columns[name] = _pandas(pc.coalesce(values, absent))
-        files.pop(name, None)
-    best = (_best_faces(part, only) for part in cache.each_part(folders.faces, FACES_SCHEMA))
-    of_faces = not only or any(name not in _MEASURES for name in only)
-    for name, values in _stored(best, hashes) if of_faces else ():
-        absent = np.nan if pa.types.is_floating(values.type) and name not in _SCORES else 0
-        columns[name] = _pandas(pc.fill_null(values, pa.scalar(absent, values.type)))
     import pandas as pd
 
-    return pd.DataFrame(columns, copy=False)
+    folders = cache.folders(store, settings, detector_fingerprint(settings))
+    files = _files(listing, folders)
+    count, room = len(listing), room_for(len(listing), store)
+    columns: dict[str, Gathered] = {"error": files.words["error"]}
+    for name in _MEASURES:
+        if not only or name == "error" or name in only:
+            columns[name] = files.words.get(name) or _of_pixels(name, count, room)
+    contents, readable = Contents.of(files.sha256), files.sha256.known
+    _gather(columns, contents, cache.each_part(folders.pixels, PIXELS_SCHEMA, ["sha256", *columns]), readable)
+    if not only or any(name not in _MEASURES for name in only):
+        best = (_best_faces(part, only) for part in cache.each_part(folders.faces, FACES_SCHEMA))
+        kinds = _best_faces(FACES_SCHEMA.empty_table(), only).drop_columns(["sha256"]).schema
+        of_faces: dict[str, Gathered] = {
+            kind.name: Numbers(count, kind.type, np.nan if _is_unknown(kind) else 0, room) for kind in kinds
+        }
+        _gather(of_faces, contents, best, readable)
+        columns |= of_faces
+    given = {name: listing[name].array for name in ("path", "bytes")}
+    found = {"path": given["path"], "sha256": files.sha256.column(), "bytes": given["bytes"]}
+    return pd.DataFrame(found | {name: column.column() for name, column in columns.items()}, copy=False)
+
+
+def _of_pixels(name: str, count: int, room: Path | None) -> Gathered:
+    """Return an empty column of a pixel measure."""
+    kind, absent = PIXELS_SCHEMA.field(name).type, NO_PIXELS[name]
+    if isinstance(absent, str):
+        return Hashes(count, room) if name == "pixel_sha256" else Words(count, room)
+    return Numbers(count, kind, cast("float", absent), room)
 
 
 _SCORES = ("face_score", "second_face_score")
 """0 where there is no face."""
 
 
-def _pandas(values: Any) -> Any:
-    """Return a column of Arrow's as one of pandas."""
-    import pandas as pd
-
-    if pa.types.is_large_string(values.type):
-        return pd.array(values, dtype="str")
-    return np.array(values)
+def _is_unknown(kind: pa.Field) -> bool:
+    """Return whether a measure of a face is NaN where there is no face."""
+    return pa.types.is_floating(kind.type) and kind.name not in _SCORES
 
 
-def _stored(parts: Iterable[pa.Table], hashes: pa.Array) -> Iterator[tuple[str, pa.Array]]:
-    """Yield the name and values of each stored column but sha256, of the contents ``hashes`` in their order.
+def _gather(columns: dict[str, Gathered], contents: Contents, parts: Iterable[pa.Table], readable: Flags) -> None:
+    """Fill columns of a listing with what the cache holds of its contents.
 
-    They are null where a hash is "", which stands for what could not be read.
+    Raises:
+        MeasurementsError: it lacks one of them.
+
     """
-    stored = pa.concat_tables(parts)
-    rows = _rows_of(hashes, stored["sha256"], np.asarray(pc.not_equal(hashes, "")))
-    stored = stored.drop_columns(["sha256"])
-    for name in stored.column_names:
-        yield name, stored[name].combine_chunks().take(rows)
-        stored = stored.drop_columns([name])
+    done = ~readable
+    for at, part in contents.each_found(parts, done):
+        for name, column in columns.items():
+            column.put(at, part[name].combine_chunks())
+    _require_all(done)
 
 
 def load_thumbnails(
@@ -126,30 +137,34 @@ def load_thumbnails(
 
     """
     if room is None:
-        names, places = np.unique(np.asarray(contents, dtype=object), return_inverse=True)
-        distinct = np.empty((len(names), THUMBNAIL_SIDE, THUMBNAIL_SIDE), dtype=np.uint8)
-        _fill(distinct, names, store, settings)
-        return distinct[places]
-    _fill(room, np.asarray(contents, dtype=object), store, settings)
+        room = np.zeros((len(contents), THUMBNAIL_SIDE, THUMBNAIL_SIDE), dtype=np.uint8)
+    done = np.zeros(len(contents), dtype=np.bool_)
+    folders = cache.folders(store, settings, detector_fingerprint(settings))
+    parts = (_with_pixels(part) for part in cache.each_part(folders.pixels, PIXELS_SCHEMA, ["sha256", "thumbnail"]))
+    for at, part in _named(contents).each_found(parts, done):
+        pixels = b"".join(part["thumbnail"].to_pylist())
+        room[at] = np.frombuffer(pixels, dtype=np.uint8).reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+        scratch.release(room)
+    scratch.filled(room)
+    _require_all(done)
     return room
 
 
-def _fill(room: Pixels, names: NDArray[np.object_], store: Path, settings: MeasureSettings) -> None:
-    import pandas as pd
+def _with_pixels(part: pa.Table) -> pa.Table:
+    return part.filter(pc.greater(pc.fill_null(pc.binary_length(part["thumbnail"]), 0), 0))
 
-    index = pd.Index(names)
-    missing = np.ones(len(names), dtype=np.bool_)
-    folders = cache.folders(store, settings, detector_fingerprint(settings))
-    for part in cache.each_part(folders.pixels, PIXELS_SCHEMA, ["sha256", "thumbnail"]):
-        found = index.get_indexer(part["sha256"].to_pandas())
-        with_pixels = np.asarray(pc.greater(pc.fill_null(pc.binary_length(part["thumbnail"]), 0), 0))
-        wanted = np.flatnonzero((found >= 0) & with_pixels)
-        pixels = b"".join(part["thumbnail"].take(pa.array(wanted)).to_pylist())
-        room[found[wanted]] = np.frombuffer(pixels, dtype=np.uint8).reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE)
-        missing[found[wanted]] = False
-        scratch.release(room)
-    scratch.filled(room)
-    _require_all(~missing)
+
+def _named(contents: Sequence[str] | pd.Series) -> Contents:
+    """Return contents by their place among ``contents``, SHA-256 hashes.
+
+    Raises:
+        MeasurementsError: one is none, as in a table that somebody edited.
+
+    """
+    try:
+        return Contents.named(contents)
+    except ValueError as error:
+        raise MeasurementsError(f"{error}; run: curate scan DATA") from error
 
 
 class StoredParts(NamedTuple):
@@ -169,20 +184,16 @@ class StoredParts(NamedTuple):
 
 def load_parts(contents: Sequence[str] | pd.Series, store: Path, settings: MeasureSettings) -> StoredParts:
     """Return the parts of contents, named by their SHA-256, each at most once."""
-    import pandas as pd
-
-    index = pd.Index(np.asarray(contents, dtype=object))
     folders = cache.folders(store, settings, detector_fingerprint(settings))
-    owners, records = [], []
+    owners: list[int] = []
+    records: list[dict[str, Any]] = []
     # what several processes meet at once is measured, and stored, by each of them
-    waited_for = np.ones(len(index), dtype=np.bool_)
-    for part in cache.each_part(folders.pixels, PIXELS_SCHEMA, ["sha256", "parts"]):
-        some = part.filter(pc.greater(pc.fill_null(pc.list_value_length(part["parts"]), 0), 0))
-        for owner, found in zip(index.get_indexer(some["sha256"].to_pandas()), some["parts"].to_pylist(), strict=True):
-            if owner >= 0 and waited_for[owner]:
-                waited_for[owner] = False
-                owners += [owner] * len(found)
-                records += found
+    done = np.zeros(len(contents), dtype=np.bool_)
+    stored = cache.each_part(folders.pixels, PIXELS_SCHEMA, ["sha256", "parts"])
+    for at, part in _named(contents).each_found((_with_parts(part) for part in stored), done):
+        for owner, found in zip(at.tolist(), part["parts"].to_pylist(), strict=True):
+            owners += [owner] * len(found)
+            records += found
     order = np.argsort(owners, kind="stable").astype(np.int64)
     pixels = np.frombuffer(b"".join(records[n]["thumbnail"] for n in order), dtype=np.uint8)
     return StoredParts(
@@ -193,6 +204,10 @@ def load_parts(contents: Sequence[str] | pd.Series, store: Path, settings: Measu
     )
 
 
+def _with_parts(part: pa.Table) -> pa.Table:
+    return part.filter(pc.greater(pc.fill_null(pc.list_value_length(part["parts"]), 0), 0))
+
+
 def load_landmarks(
     contents: Sequence[str] | pd.Series, store: Path, settings: MeasureSettings, min_score: float
 ) -> Floats:
@@ -201,22 +216,23 @@ def load_landmarks(
     These are named by their SHA-256, each at most once. NaN where there is no face of at least ``min_score`` (0..1), or
     the detector gives none.
     """
-    import pandas as pd
-
-    index = pd.Index(np.asarray(contents, dtype=object))
     folders = cache.folders(store, settings, detector_fingerprint(settings))
-    result = np.full((len(index), 10), np.nan)
-    for part in cache.each_part(folders.faces, FACES_SCHEMA, ["sha256", "faces"]):
-        with_faces = part.filter(pc.greater(pc.list_value_length(part["faces"]), 0))
-        best = pc.list_element(with_faces["faces"], 0).combine_chunks()
+    result = scratch.mapped_zeros(room_for(len(contents), store), (len(contents), 10), np.float64)
+    result[:] = np.nan
+    done = np.zeros(len(contents), dtype=np.bool_)
+    parts = cache.each_part(folders.faces, FACES_SCHEMA, ["sha256", "faces"])
+    for at, part in _named(contents).each_found((_with_faces(part) for part in parts), done):
+        best = pc.list_element(part["faces"], 0).combine_chunks()
         sure = best.field("score").to_numpy(zero_copy_only=False) >= min_score
         lists = best.field("landmarks")
         sure &= np.asarray(pc.equal(pc.fill_null(pc.list_value_length(lists), 0), 10))
-        places = index.get_indexer(with_faces["sha256"].to_pandas())
-        wanted = np.flatnonzero(sure & (places >= 0))
-        points = pc.list_flatten(lists.take(pa.array(wanted))).to_numpy(zero_copy_only=False)
-        result[places[wanted]] = points.reshape(-1, 10)
+        points = pc.list_flatten(lists.filter(pa.array(sure))).to_numpy(zero_copy_only=False)
+        result[at[sure]] = points.reshape(-1, 10)
     return result
+
+
+def _with_faces(part: pa.Table) -> pa.Table:
+    return part.filter(pc.greater(pc.list_value_length(part["faces"]), 0))
 
 
 def thumbnail_bytes(
@@ -250,10 +266,12 @@ def load_faces(listing: pd.DataFrame, store: Path, settings: MeasureSettings) ->
 
     """
     folders = cache.folders(store, settings, detector_fingerprint(settings))
-    hashes = pc.unique(_files_rows(listing, folders, ("sha256",))["sha256"])
-    readable = np.asarray(pc.not_equal(hashes, ""))
+    sha256 = _files(listing, folders).sha256
+    hashes = pc.unique(sha256.texts(np.flatnonzero(sha256.known)))
     stored = cache.read_parts(folders.faces, FACES_SCHEMA)
-    searched = stored.take(pa.array(_rows_of(hashes, stored["sha256"], readable)).drop_null())
+    rows = pc.index_in(hashes, value_set=stored["sha256"].combine_chunks())
+    _require_all(np.asarray(rows.is_valid()))
+    searched = stored.take(rows)
     lists = searched["faces"].combine_chunks()
     image = pc.list_parent_indices(lists)
     firsts = np.concatenate([[0], np.cumsum(np.asarray(pc.list_value_length(lists)))])
@@ -265,19 +283,17 @@ def load_faces(listing: pd.DataFrame, store: Path, settings: MeasureSettings) ->
     return frame
 
 
-def _files_rows(listing: pd.DataFrame, folders: cache.Folders, columns: Sequence[str]) -> dict[str, pa.Array]:
-    """Return columns of the files rows of a listing, in its order."""
-    files = cache.read_files(folders, columns)
-    rows = cache.matching_rows(cache.listing_table(listing), files)
-    _require_all(rows >= 0)
-    return {name: files[name].take(pa.array(rows)).combine_chunks() for name in columns}
+def _files(listing: pd.DataFrame, folders: cache.Folders) -> Files:
+    """Return what is on record of the files of a listing.
 
+    Raises:
+        MeasurementsError: one of them is not on record.
 
-def _rows_of(hashes: Any, stored: pa.ChunkedArray, readable: NDArray[np.bool_]) -> pa.Array:
-    """Return where each content is stored, null for those that could not be read."""
-    rows = pc.index_in(hashes, value_set=stored.combine_chunks())
-    _require_all(np.asarray(pc.is_valid(rows)) | ~readable)
-    return rows.combine_chunks() if isinstance(rows, pa.ChunkedArray) else rows
+    """
+    parts = cache.file_parts(folders, ("sha256", "error", "error_kind", "inode", "ctime_ns"))
+    found = Files(cache.listing_table(listing), parts, folders.files.parent)
+    _require_all(found.found)
+    return found
 
 
 def _require_all(measured: NDArray[np.bool_]) -> None:

@@ -6,7 +6,6 @@ at a time (the workspace's lock); readers need none.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import json
@@ -17,14 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from curation.base import files, reading
-from curation.measure.tables import FACES_REVISION, FACES_SCHEMA, FILES_SCHEMA, PIXELS_REVISION, PIXELS_SCHEMA, decoders
+from curation.measure.tables import FACES_REVISION, FILES_SCHEMA, PIXELS_REVISION, decoders
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -179,6 +175,11 @@ def _intact(path: Path, schema: pa.Schema) -> pa.Table | None:
     return None
 
 
+def file_parts(folders: Folders, columns: Sequence[str], *, writing: bool = False) -> Iterator[pa.Table]:
+    """Yield the stored files rows, oldest first: path, url, bytes, mtime_ns, and ``columns`` beside them."""
+    return each_part(folders.files, _STORED_FILES_SCHEMA, [*_LISTING_SCHEMA.names, *columns], writing=writing)
+
+
 def listing_table(listing: pd.DataFrame) -> pa.Table:
     """Return path, url, bytes, mtime_ns of a listing."""
     frame = listing[_LISTING_SCHEMA.names]
@@ -190,28 +191,3 @@ def files_table(files: pa.Table, listed: pa.Table) -> pa.Table:
     for name in ("bytes", "mtime_ns"):
         files = files.append_column(name, listed[name])
     return files
-
-
-def read_files(folders: Folders, columns: Sequence[str], *, writing: bool = False) -> pa.Table:
-    """Return all stored files rows, oldest first, with what ``matching_rows`` needs and ``columns`` beside it."""
-    return read_parts(folders.files, _STORED_FILES_SCHEMA, [*_LISTING_SCHEMA.names, *columns], writing=writing)
-
-
-def known_contents(folders: Folders) -> tuple[pa.Array, pa.Array]:
-    """Return the SHA-256 of the contents that have pixel measurements, and of those that were searched for faces."""
-    pixels, faces = (
-        read_parts(folder, schema, ["sha256"], writing=True)["sha256"].combine_chunks()
-        for folder, schema in ((folders.pixels, PIXELS_SCHEMA), (folders.faces, FACES_SCHEMA))
-    )
-    return pixels, faces
-
-
-def matching_rows(columns: pa.Table, files: pa.Table) -> NDArray[np.int64]:
-    """Return for each row of a listing the files row that speaks of the same, unchanged file, -1 where none does."""
-    last = files.num_rows - 1
-    newest_first = files["path"].take(pa.array(np.arange(last, -1, -1))).combine_chunks()
-    found = pc.fill_null(pc.index_in(columns["path"], value_set=newest_first), files.num_rows)
-    rows: NDArray[np.int64] = last - found.to_numpy().astype(np.int64)
-    known = pa.array(rows, mask=rows < 0)  # a view
-    same = [pc.equal(files[name].take(known), columns[name]) for name in ("url", "bytes", "mtime_ns")]
-    return np.where(np.asarray(pc.fill_null(functools.reduce(pc.and_, same), False)), rows, -1)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curation.base import files, memory, reading, scratch, tables, trust
+from curation.base import files, mapped, memory, reading, scratch, tables, trust
 from curation.base import settings as settings_of
 from curation.base.errors import WorkspaceError
 from curation.base.frames import first_rows, is_in, rows_of
@@ -94,6 +94,7 @@ def scan(workspace: Workspace, source: str, settings: Settings, display: Display
     problems = {"left_out": listing.problems.to_dict("records"), "warnings": list(notes)}
     files.write_json(workspace.ingest, problems)
     files.write_table(workspace.listing, frame)
+    frame = mapped.frame(frame, workspace.root)
     folders = trust.image_folders(listing.root, frame["url"], workspace.sources)
     record = {"format": FORMAT, "source": listing.root, "limit": limit, "folders": folders}
     files.write_json(workspace.marker, {**record, "folder": str(workspace.root.absolute())})
@@ -196,9 +197,11 @@ def find_pairs(workspace: Workspace, scanned: Scanned, settings: Settings, displ
 
     readable = np.flatnonzero((scanned.measurements["error"] == "").to_numpy())
     rows = readable[first_rows(scanned.measurements["pixel_sha256"].iloc[readable])]
-    distinct = scanned.measurements[["sha256", "pixel_sha256", "dhash", "phash"]].iloc[rows].reset_index(drop=True)
+    needed = scanned.measurements[["sha256", "pixel_sha256", "dhash", "phash"]]
+    distinct = mapped.frame(needed.iloc[rows].reset_index(drop=True), workspace.root)
     seen = store.folders(workspace.measurements, settings.measure, detector_fingerprint(settings.measure))
     measured = (seen.pixels.name, seen.faces.name, settings.checks.face_score)  # thumbnails, parts, landmarks
+    del needed
     fingerprint = digest(distinct["pixel_sha256"], *measured, settings.duplicates.model_dump_json(), REVISION)
     if is_current(workspace, "pairs", fingerprint, workspace.pairs):
         return read_pairs(workspace)
