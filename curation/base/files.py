@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import glob
+import hashlib
 import io
 import json
 import os
@@ -166,10 +167,24 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
         sync_folder(path.parent)
 
 
+def write_by_content(folder: Path, suffix: str, write: Callable[[IO[bytes]], object]) -> Path:
+    """Create the file that ``write`` fills, named by the SHA-256 of its bytes, which are never in memory as a whole."""
+    with _written(folder / f"new{suffix}", write) as temporary:
+        path = folder / f"{reading.sha256(temporary)}{suffix}"
+        if not _has_digest(path, path.stem):
+            temporary.replace(path)
+    sync_folder(folder)
+    return path
+
+
 def holds(path: Path, data: bytes) -> bool:
     """Return whether ``path`` is a file, not a link, with exactly these bytes."""
+    return _has_digest(path, hashlib.sha256(data).hexdigest())
+
+
+def _has_digest(path: Path, digest: str) -> bool:
     try:
-        return not path.is_symlink() and path.stat().st_size == len(data) and reading.contents(path) == data
+        return not path.is_symlink() and reading.sha256(path) == digest
     except (OSError, ValueError):
         return False
 
@@ -340,7 +355,12 @@ def _write_parquet(frame: pd.DataFrame, file: IO[bytes]) -> None:
 
 def write_table(path: Path, frame: pd.DataFrame) -> None:
     """Replace a Parquet file atomically and durably; its bytes are never in memory as a whole."""
-    with _written(path, lambda file: _write_parquet(frame, file)) as temporary:
+    write_stream(path, lambda file: _write_parquet(frame, file))
+
+
+def write_stream(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Replace ``path`` by the file that ``write`` fills, atomically and durably; see ``write_bytes``."""
+    with _written(path, write) as temporary:
         temporary.replace(path)
     sync_folder(path.parent)
 

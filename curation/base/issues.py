@@ -9,14 +9,12 @@ texts. In a workspace of an earlier version ``issues.parquet`` has every row, an
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -480,21 +478,18 @@ def write_issues(workspace: Workspace, issues: Issues) -> None:
             "scored": len(scored.known),
             "groups": scored.groups is not None,
         }
-    data = _parquet(pa.table(arrays), {_CHECKS: json.dumps(described, ensure_ascii=False).encode("utf-8")})
+    said = {_CHECKS: json.dumps(described, ensure_ascii=False).encode("utf-8")}
+    path = files.write_by_content(workspace.scores, ".parquet", _parquet(pa.table(arrays), said))
     rows = pa.Table.from_pandas(issues.rows, preserve_index=False)
-    path = workspace.scores / f"{hashlib.sha256(data).hexdigest()}.parquet"
     metadata = {**(rows.schema.metadata or {}), _SCORES: path.stem.encode()}
-    if not files.holds(path, data):
-        files.write_bytes(path, data)
-    files.write_bytes(workspace.issues, _parquet(rows, metadata))
+    files.write_stream(workspace.issues, _parquet(rows, metadata))
     for other in _stored_columns(workspace):
         if other != path:
             other.unlink(missing_ok=True)
 
 
-def _parquet(table: Any, metadata: Mapping[bytes, bytes]) -> bytes:
+def _parquet(table: Any, metadata: Mapping[bytes, bytes]) -> Callable[[IO[bytes]], None]:
     import pyarrow.parquet as pq
 
-    buffer = io.BytesIO()
-    pq.write_table(table.replace_schema_metadata(metadata), buffer, compression="zstd", row_group_size=BLOCK)
-    return buffer.getvalue()
+    stated = table.replace_schema_metadata(metadata)
+    return lambda file: pq.write_table(stated, file, compression="zstd", row_group_size=BLOCK)

@@ -25,6 +25,14 @@ BLOCK = 65_536
 """Rows that are converted at a time."""
 
 
+def place(count: int, folder: Path) -> Path | None:
+    """Return where a table of so many rows lies: in files of ``folder``, or in memory, None.
+
+    In memory are those of few rows, and all where a person may read a workspace but not write to it.
+    """
+    return folder if count >= FROM and os.access(folder, os.W_OK) else None
+
+
 class Column:
     """A column of Arrow's, of numbers or texts, that is written into files piece by piece."""
 
@@ -111,14 +119,14 @@ def parquet_table(file: Any, folder: Path) -> pa.Table:
         batches = parquet.iter_batches(BLOCK, columns=[field.name], use_threads=False)
         return column((batch.column(0) for batch in batches), field.type, folder)
 
-    if parquet.metadata.num_rows < FROM or not os.access(folder, os.W_OK):
+    if place(parquet.metadata.num_rows, folder) is None:
         return parquet.read()
     return _table(parquet.schema_arrow, read)
 
 
 def frame(given: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """Return a frame, of which the columns of numbers and texts lie in files of ``folder`` if it is large."""
-    if len(given) < FROM:
+    if place(len(given), folder) is None:
         return given
 
     def spooled(field: pa.Field) -> pa.Array:

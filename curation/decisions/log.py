@@ -223,6 +223,8 @@ def _read(path: Path) -> _Read:
 
 
 def _scan(path: Path, data: bytes) -> _Read:
+    from curation.base import mapped
+
     table, committed_bytes, chain = _parsed_at_once(data) or _parsed_by_line(path, data)
     unknown = set(table["action"].unique()) - set(LOG_ACTIONS)
     if unknown:
@@ -230,7 +232,7 @@ def _scan(path: Path, data: bytes) -> _Read:
             f"{path}: the action {sorted(unknown)[0]!r} is of a newer version of this tool; use that version"
         )
     digest = hashlib.sha256(memoryview(data)[:committed_bytes])
-    return _Read(table, committed_bytes, chain or digest.hexdigest(), digest)
+    return _Read(mapped.frame(table, path.parent), committed_bytes, chain or digest.hexdigest(), digest)
 
 
 def _parsed_at_once(data: bytes) -> tuple[pd.DataFrame, int, str] | None:

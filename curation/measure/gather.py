@@ -8,7 +8,6 @@ from __future__ import annotations
 import binascii
 import contextlib
 import functools
-import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -31,15 +30,10 @@ _HEX = 64
 
 
 def room_for(count: int, folder: Path) -> Path | None:
-    """Return where columns of so many rows lie: in files of ``folder``, or in memory, None.
-
-    In memory are those of few rows, and all where a person may read a workspace but not write to it.
-    """
-    if count < mapped.FROM:
-        return None
+    """Return where columns of so many rows lie; ``folder``, of a cache, may not be there yet."""
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-    return folder if os.access(folder, os.W_OK) else None
+    return mapped.place(count, folder)
 
 
 class Gathered(Protocol):

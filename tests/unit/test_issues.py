@@ -269,16 +269,15 @@ def test_a_kill_between_the_two_files_leaves_what_was_there(
     found: Issues, space: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_issues(space, found)
-    other, write = registry.run(drawn(seed=4)), files.write_bytes
+    other = registry.run(drawn(seed=4))
 
-    def killed(path: Path, data: bytes) -> None:
-        if path == space.issues:
-            raise KeyboardInterrupt
-        write(path, data)
+    def killed(path: Path, write: object) -> None:
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(files, "write_bytes", killed)
+        patched.setattr(files, "write_stream", killed)  # the rows come last
         write_issues(space, other)
+    assert len(list(space.scores.iterdir())) == 2
     assert are_together(space) and verify(space) == []
     assert by_key(read_issues(space).every()).equals(by_key(found.every()))
     write_issues(space, other)
