@@ -542,24 +542,24 @@ def _search_partitions(partitions: Partitions, queries: Vectors, similarity: Flo
             load.entry("keep_best")(products, who, partitions.rows[inside], least, similarity, index)
 
 
-_PLACES = 2**14
-"""Partitions at most, of the 12,649 for ten million descriptors."""
+_GROUPS = 4
+"""Groups of centroids for each that is wanted: the most similar ones then are seldom of one group."""
 
 
 def _nearest_partitions(centroids: Floats, queries: Vectors, count: int) -> NDArray[np.uint16]:
-    """Return the ``count`` centroids most similar to each query, the most similar first; equals by row."""
-    if queries.dtype != np.int8:
-        return flat_search(centroids, count, queries)[1].astype(np.uint16)
-    result = np.empty((len(queries), count), dtype=np.uint16)
-    places = np.arange(len(centroids))
-    # one number orders by product, then by row
+    """Return the ``count`` centroids most similar to each query (Q, count), the most similar first; equals by row.
+
+    The most similar of each group of centroids are found first, by vectors: what is below the ``count``-th of these is
+    none of the ``count`` most similar.
+    """
+    similarity, index = no_neighbours(len(queries), count)
+    rows = np.arange(max(len(centroids), _BLOCK[0]))
+    size = max(len(centroids) // (_GROUPS * count), 1)
+    groups = len(centroids) // size
     for block in blocks(len(queries), _BLOCK[0]):
-        keys = (queries[block].astype(np.float32) @ centroids.T).astype(np.int64)
-        keys *= _PLACES
-        keys -= places
-        kept = np.partition(keys, len(centroids) - count, axis=1)[:, len(centroids) - count :]
-        most = kept.argmax(axis=1)[:, None]
-        np.put_along_axis(kept, most, kept[:, :1], axis=1)
-        kept[:, 0] = keys.max(axis=1)
-        result[block] = -kept % _PLACES
-    return result
+        products = queries[block].astype(np.float32) @ centroids.T
+        most = products[:, : size * groups].reshape(len(products), size, groups).max(axis=1)
+        least = np.ascontiguousarray(np.partition(most, groups - count, axis=1)[:, groups - count])
+        given = (products, rows[: len(products)], rows[: len(centroids)], least)
+        load.entry("keep_best")(*given, similarity[block], index[block])
+    return index.astype(np.uint16)  # numbers of 16 bits are sorted many times as fast

@@ -77,7 +77,7 @@ def probe_buckets(
 def keep_best(products: Floats, who: Indices, rows: Indices, least: Row, similarity: Floats, index: Indices) -> None:
     """Put the products (Q, M) of queries ``who`` with ``rows`` among the best (N, k), falling, equals by row.
 
-    ``least`` (N,) repeats the last of the best, by which most products are dropped: it stays in the processor's cache
+    Products below ``least`` (N,) are dropped. It rises to the last of the best, and stays in the processor's cache
     where the best of all queries do not.
     """
     last = similarity.shape[1] - 1
@@ -90,7 +90,7 @@ def keep_best(products: Floats, who: Indices, rows: Indices, least: Row, similar
                 part = row[first : first + _LOOK]
                 if _count_from(part, least[query]) > 0:
                     _put_in(part, rows[first : first + _LOOK], similarity[query], index[query])
-                    least[query] = similarity[query, last]
+                    least[query] = max(least[query], similarity[query, last])
 
 
 @compiled
