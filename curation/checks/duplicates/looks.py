@@ -32,6 +32,7 @@ from curation.checks.duplicates.features import MIRROR_SIGNS, PLAIN, Floats, Pix
 Doubles = NDArray[np.float64]
 Small = NDArray[np.int8]
 Report = Callable[[int, int], None]
+Search = Callable[[Vectors], Neighbours]
 
 NEGATIVE = 4
 """Added to the number of quarter turns (0..3, anti-clockwise) where levels are inverted as well."""
@@ -138,9 +139,9 @@ def seen_through(picture: NDArray[Any], view: NDArray[np.float64], method: int =
     return np.asarray(cv2.warpAffine(picture, into, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE))
 
 
-def alike(index: Index, seen: Vectors, contents: int, count: int, least: float) -> Neighbours:
+def alike(search: Search, seen: Vectors, contents: int, count: int, least: float) -> Neighbours:
     """Return the ``count`` nearest contents whose cosine is at least ``least``, by cosine; -1 where there are fewer."""
-    similarity, place = index.search(seen)
+    similarity, place = search(seen)
     similarity, place = similarity[:, :count], place[:, :count]
     similarity /= np.maximum(np.linalg.norm(seen.astype(np.float32), axis=1, keepdims=True) ** 2, 1.0)
     place[(similarity < least) | (place >= contents)] = -1
@@ -151,7 +152,7 @@ def nearest(index: Index, seen: Vectors, contents: int, count: int, least: float
     """Return (query, content) of the ``count`` nearest whose cosine is at least ``least``."""
     queries, places = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for some in blocks(len(seen), AT_ONCE):
-        place = alike(index, seen[some], contents, count, least)[1]
+        place = alike(index.search, seen[some], contents, count, least)[1]
         query, rank = np.nonzero(place >= 0)
         queries.append(query + some.start)
         places.append(place[query, rank])

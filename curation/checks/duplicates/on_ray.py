@@ -6,7 +6,7 @@ task is a block of pairs, of queries or of pictures.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from curation.base.pools.ray_workers import OnRay
 from curation.base.pools.threads import Make, blocks
 from curation.checks.duplicates.candidates import (
     Candidates,
+    Elsewhere,
     Hashes,
     Indices,
     Neighbours,
@@ -78,19 +79,19 @@ def _searcher(settings: EngineSettings, database: Vectors, count: int) -> Callab
         made = next(workers.doing(_make_partitioned)([database])) if small else partitioned(database, workers)
         arguments = (*made, count)
         make = _partition_searcher
-    pool = RayPool[Vectors, Neighbours](settings, _make_search, make, arguments)
+    return _Search(settings, make, *arguments)
 
-    def search(queries: Vectors) -> Neighbours:
-        number = min(pool.workers * _BLOCKS_A_WORKER, len(queries) // _LEAST_QUERIES)
+
+class _Search(Elsewhere):
+    def __init__(self, settings: EngineSettings, make: Make, *arguments: Any) -> None:
+        super().__init__(make, *arguments)
+        self._pool = RayPool[Vectors, Neighbours](settings, make, *arguments)
+
+    def __call__(self, queries: Vectors) -> Neighbours:
+        number = min(self._pool.workers * _BLOCKS_A_WORKER, len(queries) // _LEAST_QUERIES)
         size = -(-len(queries) // max(number, -(-len(queries) // _MOST_QUERIES), 1))
-        parts = list(pool.in_order([queries[block] for block in blocks(len(queries), size)]))
+        parts = list(self._pool.in_order([queries[block] for block in blocks(len(queries), size)]))
         return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
-
-    return search
-
-
-def _make_search(make: Make, arguments: Sequence[Any]) -> Callable[[Vectors], Neighbours]:
-    return make(*arguments)
 
 
 def _make_partitioned() -> Callable[[Vectors], Partitions]:
