@@ -195,7 +195,7 @@ def _reduced(large: NDArray[np.int8]) -> list[NDArray[np.int8]]:
 def all_evened(thumbnails: Pixels, folder: Path | None = None, workers: Workers = ALONE) -> NDArray[np.int8]:
     """Return thumbnails (R, 48, 48) evened, see ``evened``."""
     result = scratch.mapped_zeros(folder, thumbnails.shape, np.int8)
-    fill(workers, _each_evened, [thumbnails], [result])
+    fill(workers, _each_evened, [thumbnails], [result], again=True)  # descriptors are made of them, too
     return result
 
 

@@ -117,15 +117,14 @@ def turned(thumbnails: NDArray[np.uint8], turn: int) -> Pixels:
     return np.ascontiguousarray(255 - quarters if turn >= NEGATIVE else quarters)
 
 
-def pictured(thumbnails: Pixels, looks: Looks) -> Pixels:
-    """Return what looks show of their owners' pictures: those turned, or windows."""
-    turns, owners, views, kinds = looks.turn, looks.owner, looks.view, looks.kind
-    added = np.empty((len(turns), *thumbnails.shape[1:]), dtype=np.uint8)
+def pictured(owners: Pixels, kinds: Small, turns: Small, views: Floats) -> tuple[Pixels]:
+    """Return what looks show of their owners' pictures (N, n, n): those turned, or windows."""
+    shown = np.empty_like(owners)
     for turn in np.unique(turns).tolist():
-        added[turns == turn] = turned(thumbnails[owners[turns == turn]], turn)
+        shown[turns == turn] = turned(owners[turns == turn], turn)
     for n in np.flatnonzero(kinds == WINDOW).tolist():
-        added[n] = seen_through(thumbnails[owners[n]], views[n], cv2.INTER_CUBIC)
-    return added
+        shown[n] = seen_through(owners[n], views[n], cv2.INTER_CUBIC)
+    return (shown,)
 
 
 def seen_through(picture: NDArray[Any], view: NDArray[np.float64], method: int = cv2.INTER_LINEAR) -> NDArray[Any]:
