@@ -153,22 +153,23 @@ class Measured:
 class OneNumber:
     """A check on one number, in two passes: the limits come from the values of all images, then each row is judged.
 
-    ``measure`` is given any block of rows, unless ``whole`` is set: then it needs all images at once. So the blocks of
-    a large data set may be measured apart, ``limits`` called with all their values, and each block judged by itself;
-    the limits are a few numbers. Calling the check does all of it.
+    Where ``reads`` names what ``measure`` reads, it may be given any block of rows: so the blocks of a large data set
+    may be measured apart, ``limits`` called with all their values, and each block judged by itself; the limits are a
+    few numbers (``curation.checks.blocks``). Calling the check does all of it.
 
     Attributes:
         measure: the number of each image
         limits: from the values of all images, NaN for those that are not scored
         more: what the evidence of flagged rows at these places has besides, as the end of a JSON object
-        whole: whether ``measure`` depends on other images
+        reads: the columns of the measurements that ``measure`` reads beside which images are ``readable``, if the
+            number of an image depends on its own row alone; () where it needs all images at once
 
     """
 
     measure: Callable[[CheckInputs], Measured]
     limits: Callable[[Floats, Settings], Limits]
     more: Callable[[CheckInputs, Ints], list[str]] | None = None
-    whole: bool = False
+    reads: tuple[str, ...] = ()
 
     def __call__(self, inputs: CheckInputs) -> Found:
         """Return what the check finds in a whole data set."""
@@ -177,9 +178,12 @@ class OneNumber:
 
     def judge(self, inputs: CheckInputs, measured: Measured, limits: Limits) -> Found:
         """Return what the check finds in a block of rows; ``inputs`` and ``measured`` are of that block."""
-        scores, more = limits.scores(measured.values), self.more
-        scored = one_number(measured, scores, limits.threshold)
-        flags = scores < ISSUE_SCORE
+        scores = limits.scores(measured.values)
+        return self.found(inputs, one_number(measured, scores, limits.threshold), scores < ISSUE_SCORE)
+
+    def found(self, inputs: CheckInputs, scored: Scored, flags: Flags) -> Found:
+        """Return what was judged, with the evidence of flagged rows; all are of the same rows."""
+        more = self.more
 
         def evidence(at: Ints) -> list[str]:
             said = scored.evidence(at)

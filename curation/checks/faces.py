@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from curation.base.settings import Settings
 from curation.checks.base import (
     CheckInputs,
     Flags,
@@ -42,6 +43,9 @@ _GAIN = 0.03
 ``curation.measure.faces.turned``."""
 
 
+_BOX = ("face_x", "face_y", "face_width", "face_height")
+
+
 def _columns(inputs: CheckInputs, *names: str) -> list[Floats]:
     return [inputs.measurements[name].to_numpy(dtype=np.float64) for name in names]
 
@@ -51,9 +55,18 @@ def _has_face(inputs: CheckInputs) -> Flags:
     return inputs.readable & (score >= inputs.settings.checks.face_score)
 
 
-def _of_faces(name: str, values: Callable[[CheckInputs], Floats]) -> Callable[[CheckInputs], Measured]:
-    """Return a measure of the images with a face."""
-    return lambda inputs: Measured(np.where(_has_face(inputs), values(inputs), np.nan), (name,))
+def _of_faces(
+    name: str,
+    values: Callable[[CheckInputs], Floats],
+    limits: Callable[[Floats, Settings], Limits],
+    *reads: str,
+) -> OneNumber:
+    """Return a check on a measure of the images with a face, which is made of the columns ``reads``."""
+    return OneNumber(
+        lambda inputs: Measured(np.where(_has_face(inputs), values(inputs), np.nan), (name,)),
+        limits,
+        reads=("face_score", *reads),
+    )
 
 
 def _best_score(inputs: CheckInputs) -> Measured:
@@ -61,7 +74,9 @@ def _best_score(inputs: CheckInputs) -> Measured:
     return Measured(np.where(inputs.readable, best, np.nan), ("face_score",))
 
 
-no_face = OneNumber(_best_score, lambda _, settings: Limits(0.0, settings.checks.face_score, 1.0))
+no_face = OneNumber(
+    _best_score, lambda _, settings: Limits(0.0, settings.checks.face_score, 1.0), reads=("face_score",)
+)
 """Images in which no face is certain; value is the detector's best score."""
 
 
@@ -71,7 +86,9 @@ def _second_score(inputs: CheckInputs) -> Measured:
 
 
 many_faces = OneNumber(
-    _second_score, lambda _, settings: Limits(1.0, settings.checks.second_face_score, 0.0, high_is_bad=True)
+    _second_score,
+    lambda _, settings: Limits(1.0, settings.checks.second_face_score, 0.0, high_is_bad=True),
+    reads=("second_face_score",),
 )
 """Images with a second face; value is the second best score."""
 
@@ -81,21 +98,21 @@ def _face_size(inputs: CheckInputs) -> Floats:
     return np.sqrt(np.clip(width * height, 0.0, None))
 
 
-small_face = OneNumber(_of_faces("face_size", _face_size), low_outliers(_SMALL_BOUNDS))
+small_face = _of_faces("face_size", _face_size, low_outliers(_SMALL_BOUNDS), "face_width", "face_height")
 """Faces that fill less of the image than usual in the data set."""
 
 
 def _distance(inputs: CheckInputs) -> Floats:
-    x, y, width, height = _columns(inputs, "face_x", "face_y", "face_width", "face_height")
+    x, y, width, height = _columns(inputs, *_BOX)
     return np.hypot(x + width / 2 - 0.5, y + height / 2 - 0.5)
 
 
-off_centre = OneNumber(_of_faces("distance_from_centre", _distance), high_outliers(_OFF_CENTRE_BOUNDS, worst=0.7))
+off_centre = _of_faces("distance_from_centre", _distance, high_outliers(_OFF_CENTRE_BOUNDS, worst=0.7), *_BOX)
 """Faces far from the image's centre."""
 
 
 def _share_missing(inputs: CheckInputs) -> Floats:
-    x, y, width, height = _columns(inputs, "face_x", "face_y", "face_width", "face_height")
+    x, y, width, height = _columns(inputs, *_BOX)
     inside_x = np.clip(np.minimum(x + width, 1.0) - np.maximum(x, 0.0), 0.0, None)
     inside_y = np.clip(np.minimum(y + height, 1.0) - np.maximum(y, 0.0), 0.0, None)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -106,7 +123,7 @@ def _share_missing(inputs: CheckInputs) -> Floats:
     return np.asarray(np.maximum(outside, missing))
 
 
-cropped_face = OneNumber(_of_faces("share_missing", _share_missing), high_outliers(_CROPPED_BOUNDS))
+cropped_face = _of_faces("share_missing", _share_missing, high_outliers(_CROPPED_BOUNDS), *_BOX, "face_edge_distance")
 """Faces that are partly outside the image."""
 
 
@@ -116,8 +133,12 @@ def _turn(inputs: CheckInputs) -> Floats:
     return np.maximum(np.abs(yaw) / checks.turned_yaw_degrees, np.abs(roll) / checks.turned_roll_degrees)
 
 
-turned_face = OneNumber(
-    _of_faces("angle_relative_to_limit", _turn), lambda _, settings: Limits(2.0, 1.0, 0.0, high_is_bad=True)
+turned_face = _of_faces(
+    "angle_relative_to_limit",
+    _turn,
+    lambda _, settings: Limits(2.0, 1.0, 0.0, high_is_bad=True),
+    "face_yaw",
+    "face_roll",
 )
 """Faces turned sideways or tilted; value is the larger of the two angles, each relative to its limit."""
 
@@ -133,5 +154,10 @@ def _turn_by(inputs: CheckInputs, at: Ints) -> list[str]:
     return [f'"turn_by": {way}' for way in inputs.measurements["turned_degrees"].iloc[at]]
 
 
-rolled_face = OneNumber(_gained, lambda _, settings: Limits(0.5, _GAIN, 0.0, high_is_bad=True), _turn_by)
+rolled_face = OneNumber(
+    _gained,
+    lambda _, settings: Limits(0.5, _GAIN, 0.0, high_is_bad=True),
+    _turn_by,
+    reads=("face_score", "turned_score"),
+)
 """Faces that are sideways or upside down; the evidence states by how many degrees to turn the picture."""

@@ -74,8 +74,8 @@ def unreadable(inputs: CheckInputs) -> Found:
     return Found(Scored(narrow_scores(1.0 - flags.astype(np.float64))), flags, evidence)
 
 
-def _of_the_face(column: str) -> Callable[[CheckInputs], Measured]:
-    """Return a measure of each image's best face, or of the whole image if no face is certain."""
+def _of_the_face(column: str, limits: Callable[[Floats, Settings], Limits]) -> OneNumber:
+    """Return a check on a measure of each image's best face, or of the whole image if no face is certain."""
 
     def measure(inputs: CheckInputs) -> Measured:
         of_face = _values(inputs, f"face_{column}")
@@ -83,17 +83,19 @@ def _of_the_face(column: str) -> Callable[[CheckInputs], Measured]:
         values = np.where(sure, of_face, _values(inputs, column))
         return Measured(values, (column, f"face_{column}"), sure.astype(np.uint8))
 
-    return measure
+    return OneNumber(measure, limits, reads=(column, f"face_{column}", "face_score"))
 
 
-dark = OneNumber(_of_the_face("brightness_p95"), low_outliers(_DARK_BOUNDS))
+dark = _of_the_face("brightness_p95", low_outliers(_DARK_BOUNDS))
 """Images whose brightest parts are dark; in those with a face, the face alone is judged."""
 
-bright = OneNumber(_of_the_face("brightness_p05"), high_outliers(_BRIGHT_BOUNDS))
+bright = _of_the_face("brightness_p05", high_outliers(_BRIGHT_BOUNDS))
 """Images whose darkest parts are bright; in those with a face, the face alone is judged."""
 
 low_contrast = OneNumber(
-    lambda inputs: Measured(_values(inputs, "contrast"), ("contrast",)), low_outliers(_CONTRAST_BOUNDS)
+    lambda inputs: Measured(_values(inputs, "contrast"), ("contrast",)),
+    low_outliers(_CONTRAST_BOUNDS),
+    reads=("contrast",),
 )
 """Images with little difference between their grey values."""
 
@@ -111,7 +113,7 @@ def _sharpness_limits(values: Floats, settings: Settings) -> Limits:
     return Limits(threshold - 1.0, threshold, typical(values))
 
 
-blurry = OneNumber(_sharpness, _sharpness_limits)
+blurry = OneNumber(_sharpness, _sharpness_limits, reads=("contrast", "edge_sharpness"))
 """Images whose edges are wide, all of them or in one direction (motion); a flat image is blank, not blurry."""
 
 
@@ -141,7 +143,7 @@ def _size(inputs: CheckInputs) -> Measured:
     return Measured(values, ("size_relative_to_median",))
 
 
-odd_size = OneNumber(_size, low_outliers(_SIZE_BOUNDS, usual=1.0), whole=True)
+odd_size = OneNumber(_size, low_outliers(_SIZE_BOUNDS, usual=1.0))
 """Images whose size or shape differs much from the data set's median one."""
 
 

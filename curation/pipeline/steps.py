@@ -19,6 +19,7 @@ from curation.base import settings as settings_of
 from curation.base.errors import WorkspaceError
 from curation.base.frames import first_rows, is_in, rows_of
 from curation.base.issues import Issues, are_together, read_issues, write_issues
+from curation.base.pools import cluster
 from curation.base.progress import Display
 from curation.base.settings import Settings
 from curation.base.workspace import FORMAT, Workspace, read_listing, source_of
@@ -268,7 +269,7 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
     A stored judgement of exactly these labels is used. People's decisions on copies, persons and splits apply: images
     declared not to be copies are not, and a moved image is checked in its new split.
     """
-    from curation.checks import registry
+    from curation.checks import blocks, registry
     from curation.checks.apart import without_separated
     from curation.checks.base import CheckInputs
 
@@ -306,7 +307,8 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
         return read_issues(workspace)
     with display.step("Checking"):
         seen = prepared.load() if prepared.identity else None
-        write_issues(workspace, registry.run(replace(inputs, subjects=known, challenges=seen)))
+        asked = replace(inputs, subjects=known, challenges=seen)
+        write_issues(workspace, blocks.run(asked, cluster(settings.engine, blocks.ROWS)))
     note(workspace, "issues", fingerprint, workspace.issues, made_with=made, parted=_decided(table))
     memory.give_back()
     return read_issues(workspace)

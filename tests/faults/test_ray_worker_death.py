@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -181,3 +182,34 @@ def test_a_node_of_three_that_is_gone_half_way_changes_nothing(
     assert as_json(curate("show", "cleaned", "-w", workspace, "--json"))["hash"] == undisturbed["manifest_hash"]
     for table in ("issues", "pairs"):
         assert (workspace / f"{table}.parquet").read_bytes() == (here / f"{table}.parquet").read_bytes()
+
+
+ALL_ELSEWHERE = """
+from curation.__main__ import main
+from curation.checks import blocks
+from curation.checks.base import OneNumber
+
+def refuse(*_):
+    raise SystemExit("a block is measured by curate itself")
+
+def whole(self, inputs, run=OneNumber.__call__):
+    return refuse() if self.reads else run(self, inputs)
+
+blocks._block, OneNumber.__call__ = refuse, whole
+main()
+"""
+"""A command that ends where it runs a check that processes of Ray should run; these load the package unchanged."""
+
+
+def test_checks_on_one_number_are_run_by_the_nodes(
+    curated: Path, sample: Path, curate: Curate, tmp_path: Path, cluster: Any
+) -> None:
+    command = [sys.executable, "-c", ALL_ELSEWHERE, "run", str(sample), "-w"]
+    there, here = tmp_path / "there", tmp_path / "here"
+    on_ray = [*command, str(there), "--engine", "ray", "--address", cluster.address]
+    subprocess.run(on_ray, check=True, timeout=PATIENCE_S)
+    refused = subprocess.run([*command, str(here)], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert "by curate itself" in refused.stderr
+    hashes = [as_json(curate("show", "cleaned", "-w", space, "--json"))["hash"] for space in (there, curated)]
+    assert hashes[0] == hashes[1]
+    assert (there / "issues.parquet").read_bytes() == (curated / "issues.parquet").read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from curation.audit.synthetic import plant
 from curation.base import scratch
+from curation.base.pools.threads import Threads
 from curation.base.settings import DuplicateSettings
 from curation.checks.duplicates import candidates, find_near_duplicates, local_engine, looks
 from curation.checks.duplicates.candidates import Candidates
@@ -51,6 +53,29 @@ def test_planted_copies_are_found_and_nothing_else(crowd: tuple[np.ndarray, list
 
 def test_the_search_is_repeatable(crowd: tuple[np.ndarray, list[str]]) -> None:
     assert find(crowd[0]).equals(find(crowd[0]))
+
+
+class Elsewhere(candidates.Elsewhere):
+    """A search that is here after all."""
+
+    def __call__(self, queries: np.ndarray) -> candidates.Neighbours:
+        return candidates.searcher(*self.arguments)(queries)
+
+
+@pytest.mark.parametrize("at_once", [100, candidates.AT_ONCE])
+def test_workers_that_search_elsewhere_look_through_windows_themselves(
+    at_once: int, crowd: tuple[np.ndarray, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, made = find(crowd[0]), []
+
+    def make(database: np.ndarray, count: int) -> object:
+        made.append(count)
+        return candidates.searcher(database, count)
+
+    engine = local_engine()._replace(searcher=partial(Elsewhere, make), workers=Threads(2, rows=37))
+    monkeypatch.setattr(candidates, "AT_ONCE", at_once)
+    found = find_near_duplicates(*features_of(crowd[0]), DuplicateSettings(), engine=engine)
+    assert found.equals(expected) and made == [candidates.FEW] * -(-len(crowd[0]) // at_once)
 
 
 def test_blocks_and_threads_leave_the_result_as_it_is(

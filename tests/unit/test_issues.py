@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from curation.base import files, issues
 from curation.base.errors import WorkspaceError
 from curation.base.issues import Issues, are_together, read_issues, write_issues
+from curation.base.pools.threads import Threads
 from curation.base.scored import Column, Scored, Value, Written, narrow_scores, pieces, rounded, significant
 from curation.base.tables import TableError, facts
 from curation.base.workspace import Workspace, create_workspace
-from curation.checks import registry
-from curation.checks.base import CheckInputs, OneNumber, one_number_rows
+from curation.checks import blocks, registry
+from curation.checks.base import CheckInputs, one_number_rows
 from curation.checks.labels import judged
 from curation.cli import console
 from curation.decisions import policy
@@ -228,30 +229,58 @@ def test_a_check_that_flags_nothing_was_run_all_the_same() -> None:
     assert summary.check_summary(fine)["scored"].tolist() == [8, 8]
 
 
-def test_one_number_is_judged_by_blocks_as_at_once() -> None:
-    asked = drawn(90)
-    halves = [
-        replace(
-            asked,
-            images=asked.images.iloc[part].reset_index(drop=True),
-            measurements=asked.measurements.iloc[part].reset_index(drop=True),
+def stored_exactly(found: Issues) -> dict[str, Any]:
+    """Return all that is written of issues, numbers by their bytes."""
+    columns = {
+        name: (
+            scored.pieces,
+            [None if one is None else (one.dtype, one.tobytes()) for one in (scored.scores, scored.which)],
+            {field: (one.kind, one.values.dtype, one.values.tobytes()) for field, one in scored.fields.items()},
+            scored.groups,
         )
-        for part in (slice(0, 37), slice(37, None))
-    ]
-    judged_by_blocks = 0
-    for name, check in registry.CHECKS.items():
-        if not isinstance(check.run, OneNumber) or check.run.whole:
-            continue
-        measured = [check.run.measure(half) for half in halves]
-        limits = check.run.limits(np.concatenate([one.values for one in measured]), asked.settings)
-        parts = [check.run.judge(half, one, limits) for half, one in zip(halves, measured, strict=True)]
-        rows = [part.rows(name, half.images["path"]) for part, half in zip(parts, halves, strict=True)]
-        joined = Scored.joined([part.scored for part in parts])
-        whole = registry.run(asked, [name])
-        together = Issues(pd.concat(rows, ignore_index=True), asked.images["path"], {name: joined})
-        assert by_key(together.every()).equals(by_key(whole.every()))
-        judged_by_blocks += 1
-    assert judged_by_blocks >= 11
+        for name, scored in found.columns.items()
+    }
+    return {"rows": found.rows.to_dict("list"), "columns": columns}
+
+
+@given(st.integers(0, 50), st.integers(1, 22), st.integers(1, 23), st.integers(0, 22), st.integers(0, 22))
+def test_checks_on_one_number_find_by_blocks_of_any_size_what_they_find_at_once(
+    seed: int, number: int, size: int, first_unreadable: int, unreadable: int
+) -> None:
+    asked = drawn(22, seed)
+    measurements = asked.measurements.iloc[:number].copy()
+    measurements.loc[first_unreadable : first_unreadable + unreadable - 1, "error"] = "broken"
+    asked = replace(asked, images=asked.images.iloc[:number], measurements=measurements)
+    checks = [name for name in registry.CHECKS if blocks.reads_blocks(name)]
+    assert len(checks) == 11
+    at_once, apart = registry.run(asked, checks), blocks.run(asked, Threads(rows=size), checks)
+    assert stored_exactly(apart) == stored_exactly(at_once)
+
+
+def test_all_checks_are_run_where_some_are_run_by_blocks(found: Issues) -> None:
+    asked = drawn()
+    asked = replace(asked, subjects=people(asked), labels=labels(asked))
+    apart = blocks.run(asked, Threads(2, rows=7))
+    assert apart.rows.equals(found.rows) and list(apart.columns) == list(found.columns)
+    assert '"turn_by": 90' in apart.of("rolled_face")["evidence"].iloc[0]
+    assert blocks.run(asked, Threads(rows=7), ["odd_size", "blank"]).scored == {"odd_size": 59, "blank": 59}
+    nothing = replace(asked, images=asked.images[:0], measurements=asked.measurements[:0], pairs=asked.pairs[:0])
+    assert blocks.run(nothing, Threads(), ["dark"]).rows.empty
+
+
+def test_a_block_has_only_what_its_checks_read_and_is_sent_once() -> None:
+    sent: list[pd.DataFrame] = []
+
+    class Sending(Threads):
+        def sent(self, rows: Any, again: bool = False) -> list[Any]:
+            assert again
+            sent.append(rows)
+            return super().sent(rows, again)
+
+    blocks.run(drawn(), Sending(rows=40), ["dark", "rolled_face", "odd_size", "split_leak"])
+    (block,) = sent
+    read = {"brightness_p95", "face_brightness_p95", "face_score", "turned_score", "error"}
+    assert set(block) == read and set(block["error"].cat.categories) == {"", "unreadable"}
 
 
 def test_labels_judged_anew_replace_their_own_rows_alone(found: Issues) -> None:

@@ -125,11 +125,11 @@ def test_searches_on_ray_find_what_searches_here_find(monkeypatch: pytest.Monkey
 
 @needs_ray
 @pytest.mark.slow
-def test_what_is_made_of_pictures_on_ray_is_what_is_made_of_them_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    from curation.checks.duplicates import candidates, features, looks, on_ray
+def test_what_is_made_of_pictures_on_ray_is_what_is_made_of_them_here() -> None:
+    from curation.base.pools import ray_workers
+    from curation.checks.duplicates import candidates, features, looks
 
-    monkeypatch.setattr(on_ray.OnRay, "rows", 700)
-    there = on_ray.OnRay(TWO)
+    there = ray_workers.OnRay(TWO, 700)
     rng = np.random.default_rng(5)
     rough = rng.integers(0, 256, (1500, 6, 6)).astype(np.uint8)
     pictures = np.ascontiguousarray(rough.repeat(8, axis=1).repeat(8, axis=2))
@@ -149,15 +149,27 @@ def test_what_is_made_of_pictures_on_ray_is_what_is_made_of_them_here(monkeypatc
 
 @needs_ray
 @pytest.mark.slow
+def test_checks_by_blocks_on_ray_find_what_they_find_at_once() -> None:
+    from curation.base.pools.ray_workers import OnRay
+    from curation.checks import blocks, registry
+    from tests.unit.test_issues import drawn, stored_exactly
+
+    asked = drawn()
+    assert stored_exactly(blocks.run(asked, OnRay(TWO, 7))) == stored_exactly(registry.run(asked))
+
+
+@needs_ray
+@pytest.mark.slow
 def test_a_run_on_ray_gives_the_issues_and_the_manifest_of_a_local_run(
     curated: Path, sample: Path, curate: Curate, tmp_path: Path
 ) -> None:
     local = as_json(curate("show", "cleaned", "-w", curated, "--json"))["hash"]
     there = as_json(curate("run", sample, "-w", tmp_path / "ray", "--engine", "ray", "--workers", 2, "--json"))
     assert there["manifest_hash"] == local
-    for table in ("issues", "pairs"):
-        here, away = (pd.read_parquet(workspace / f"{table}.parquet") for workspace in (curated, tmp_path / "ray"))
-        pd.testing.assert_frame_equal(here, away)
+    here, away = (pd.read_parquet(workspace / "pairs.parquet") for workspace in (curated, tmp_path / "ray"))
+    pd.testing.assert_frame_equal(here, away)
+    # whose metadata name the file of scores by its SHA-256
+    assert (tmp_path / "ray" / "issues.parquet").read_bytes() == (curated / "issues.parquet").read_bytes()
 
 
 @needs_ray

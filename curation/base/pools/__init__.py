@@ -9,9 +9,13 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from curation.base.errors import CurationError
+
+if TYPE_CHECKING:
+    from curation.base.pools.threads import Workers
+    from curation.base.settings import EngineSettings
 
 Task = TypeVar("Task")
 Result = TypeVar("Result", covariant=True)
@@ -33,6 +37,18 @@ def usable_cores() -> int:
 
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """Microseconds of processor time in so many of a clock (cgroup v2)."""
+
+
+def cluster(engine: EngineSettings, rows: int) -> Workers | None:
+    """Return the processes of a cluster, if the engine is one; nothing is started before the first task.
+
+    So many rows make a task.
+    """
+    if engine.kind != "ray":
+        return None
+    from curation.base.pools.ray_workers import OnRay
+
+    return OnRay(engine, rows)
 
 
 class TaskPool(Protocol[Task, Result]):

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curation.base import scratch
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -19,6 +22,8 @@ Make = Callable[..., Callable[[Any], Any]]
 """Returns what is done with each task; see ``Workers``."""
 
 Array = NDArray[Any]
+
+Rows = TypeVar("Rows", Array, "pd.DataFrame")
 
 _BLOCK = 1024
 """Pictures that are worked on together: what is made of them on the way stays small."""
@@ -37,8 +42,8 @@ class Workers(Protocol):
         For a cluster, ``make`` must be importable by name, and arguments, tasks and results picklable.
         """
 
-    def sent(self, array: Array, again: bool = False) -> list[Any]:
-        """Return ``rows`` rows of an array at a time, as tasks of several parts may hold them.
+    def sent(self, rows: Rows, again: bool = False) -> list[Any]:
+        """Return ``self.rows`` rows of an array or a frame at a time, as tasks of several parts may hold them.
 
         One that is sent ``again``, unchanged, is stored where the workers are as long as it exists.
         """
@@ -55,9 +60,9 @@ class Threads(NamedTuple):
         do = make(*arguments)
         return lambda tasks: in_order(do, tasks, self.number)
 
-    def sent(self, array: Array, again: bool = False) -> list[Any]:
+    def sent(self, rows: Rows, again: bool = False) -> list[Any]:
         """See ``Workers``."""
-        return [array[part] for part in blocks(len(array), self.rows)]
+        return [rows[part] for part in blocks(len(rows), self.rows)]
 
 
 def fill(

@@ -5,10 +5,11 @@ No search compares all with all: hashes meet in buckets of their chunks, descrip
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,22 @@ Neighbours = tuple[Floats, Indices]
 
 Searcher = Callable[[Vectors, int], Callable[[Vectors], Neighbours]]
 """Prepares descriptors for being searched for so many neighbours, as ``searcher`` does."""
+
+
+class Elsewhere(ABC):
+    """A search that workers do elsewhere; each of them can make one of its own by ``make(*arguments)``.
+
+    As it is called, descriptors and what is found go through this process: workers that have the pictures need neither.
+    """
+
+    def __init__(self, make: Callable[..., Callable[[Vectors], Neighbours]], *arguments: Any) -> None:
+        """Make nothing yet; ``make`` must be importable by name, and its arguments picklable."""
+        self.make = make
+        self.arguments = arguments
+
+    @abstractmethod
+    def __call__(self, queries: Vectors) -> Neighbours:
+        """Return the nearest of descriptors (Q, D)."""
 
 
 class Features(NamedTuple):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -194,7 +195,7 @@ def _reduced(large: NDArray[np.int8]) -> list[NDArray[np.int8]]:
 def all_evened(thumbnails: Pixels, folder: Path | None = None, workers: Workers = ALONE) -> NDArray[np.int8]:
     """Return thumbnails (R, 48, 48) evened, see ``evened``."""
     result = scratch.mapped_zeros(folder, thumbnails.shape, np.int8)
-    fill(workers, _each_evened, [thumbnails], [result])
+    fill(workers, _each_evened, [thumbnails], [result], again=True)  # descriptors are made of them, too
     return result
 
 
@@ -244,17 +245,19 @@ def seen_by(
 ) -> Iterator[Bytes]:
     """Yield the descriptors through each view; several are made at a time, for the pictures are read once for them."""
     for first in range(0, len(views), _AT_ONCE):
-        matrices = np.concatenate([_descriptor_matrix(view) for view in views[first : first + _AT_ONCE]], axis=1)
-        result = np.empty((len(thumbnails), matrices.shape[1] // _LENGTH, _LENGTH), dtype=np.int8)
-        do = partial(_described, matrices, prepare)
+        some = tuple(views[first : first + _AT_ONCE])
+        result = np.empty((len(thumbnails), len(some), _LENGTH), dtype=np.int8)
+        do = partial(_described, some, prepare)
         fill(workers or Threads(usable_cores()), do, [thumbnails, *also], [result], again=True)
         yield from result.swapaxes(0, 1)
 
 
 def _described(
-    matrices: Floats, prepare: Prepare | None, thumbnails: Pixels, *also: NDArray[Any]
+    views: tuple[View, ...], prepare: Prepare | None, thumbnails: Pixels, *also: NDArray[Any]
 ) -> tuple[NDArray[np.int8]]:
-    """Return what the matrices make of pictures: (N, views, 44)."""
+    """Return the descriptors of pictures through views: (N, views, 44)."""
+    with _MAKING:
+        matrices = _descriptor_matrices(views)
     pictures = thumbnails if prepare is None else prepare(thumbnails, *also)
     spectrum = (pictures.reshape(-1, SIDE * SIDE).astype(np.float32) @ matrices).astype(np.float64)
     spectrum = spectrum.reshape(len(spectrum), -1, _LENGTH)
@@ -273,7 +276,16 @@ def _plain_matrix() -> NDArray[np.float64]:
     return np.asarray((cosines @ rows @ cosines.T)[:, _KEPT] * _FREQUENCY[_KEPT] ** _TILT)
 
 
-@cache
+_MAKING = threading.Lock()
+"""One thread makes the matrices that others wait for."""
+
+
+@lru_cache(maxsize=1)
+def _descriptor_matrices(views: tuple[View, ...]) -> Floats:
+    """Return the matrices (2304, 44 each) of views side by side; made where they are used, for they are large."""
+    return np.concatenate([_descriptor_matrix(view) for view in views], axis=1)
+
+
 def _descriptor_matrix(view: View) -> Floats:
     """Return the whole-number matrix (2304, 44) that view and ``_plain_matrix`` are together."""
     centre = (SIDE - 1) / 2
@@ -281,12 +293,17 @@ def _descriptor_matrix(view: View) -> Floats:
     y, x = (places.ravel() - centre for places in np.mgrid[:SIDE, :SIDE])
     # bilinear weights of the pixels that each pixel of the view is made of; beyond the edge the edge is repeated
     left, down = along * x - across * y + centre + view.dx, across * x + along * y + centre + view.dy
-    matrix = np.zeros((SIDE * SIDE, _LENGTH))
+    weights, sources = [], []
     for column, row in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        weight = np.abs(1 - column - left % 1) * np.abs(1 - row - down % 1)
+        weights.append(np.abs(1 - column - left % 1) * np.abs(1 - row - down % 1))
         place = [(np.floor(at) + step).clip(0, SIDE - 1) for at, step in ((down, row), (left, column))]
-        source = (place[0] * SIDE + place[1]).astype(np.int64)
-        np.add.at(matrix, source, weight[:, None] * _plain_matrix())
+        sources.append((place[0] * SIDE + place[1]).astype(np.int64))
+    source = np.concatenate(sources)
+    # sums in the order of the weights; those of one entry are not added up before
+    order, pixels = np.argsort(source, kind="stable"), SIDE * SIDE
+    bounds = np.searchsorted(source[order], np.arange(pixels + 1))
+    seen = scipy.sparse.csr_array((np.concatenate(weights)[order], order % pixels, bounds), shape=(pixels, pixels))
+    matrix = seen @ _plain_matrix()
     # one scale for all columns, or the tilt would be lost; rounding of impulses must not see the mean
     matrix -= matrix.mean(axis=0)
     return np.asarray(np.rint(matrix * (_MATRIX_SUM / np.abs(matrix).sum(axis=0).max())), dtype=np.float32)

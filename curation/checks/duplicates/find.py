@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from curation.base import scratch
 from curation.base.pools import usable_cores
-from curation.base.pools.threads import Threads, Workers, blocks
+from curation.base.pools.threads import Threads, Workers, blocks, fill
 from curation.base.progress import Display
 from curation.base.tables import HALF, WHOLE, WINDOW
 
@@ -109,8 +109,8 @@ def find_near_duplicates(
         looks, named = _candidates(given, large, looks, points, settings, chosen, searched)
         named = candidates.union([named, *(source.pairs(given) for source in also)])
     del given
-    full = _added(folder, full, looks)
-    levels = _stacked(folder, levels, _added(folder, levels, looks))
+    full = _added(folder, full, looks, chosen.workers)
+    levels = _stacked(folder, levels, _added(folder, levels, looks, chosen.workers))
     points = np.concatenate([points, np.full((len(looks.owner) - len(points), 10), np.nan)])
     with shown.step("Comparing the candidates", "pairs") as compared:
         named = _of_different(named, looks.owner)
@@ -253,16 +253,16 @@ def _stacked(folder: Path | None, first: NDArray[Any], second: NDArray[Any]) -> 
     return stack
 
 
-def _added(folder: Path | None, pictures: Pixels, looks: Looks) -> Pixels:
+def _added(folder: Path | None, pictures: Pixels, looks: Looks, workers: Workers) -> Pixels:
     """Return what the looks behind those of ``pictures`` show: pictures turned or cut."""
     from curation.checks.duplicates.looks import pictured
 
     behind = looks.some(slice(len(pictures), None))
     added = scratch.mapped_zeros(folder, (len(behind.owner), *pictures.shape[1:]), np.uint8)
     for part in blocks(len(added), _AT_ONCE):
-        added[part] = pictured(pictures, behind.some(part))
+        added[part] = pictures[behind.owner[part]]
         scratch.release(pictures, added)
-    scratch.filled(added)
+    fill(workers, pictured, [added, behind.kind, behind.turn, behind.view], [added])
     return added
 
 

@@ -32,6 +32,7 @@ from curation.checks.duplicates.features import MIRROR_SIGNS, PLAIN, Floats, Pix
 Doubles = NDArray[np.float64]
 Small = NDArray[np.int8]
 Report = Callable[[int, int], None]
+Search = Callable[[Vectors], Neighbours]
 
 NEGATIVE = 4
 """Added to the number of quarter turns (0..3, anti-clockwise) where levels are inverted as well."""
@@ -116,15 +117,14 @@ def turned(thumbnails: NDArray[np.uint8], turn: int) -> Pixels:
     return np.ascontiguousarray(255 - quarters if turn >= NEGATIVE else quarters)
 
 
-def pictured(thumbnails: Pixels, looks: Looks) -> Pixels:
-    """Return what looks show of their owners' pictures: those turned, or windows."""
-    turns, owners, views, kinds = looks.turn, looks.owner, looks.view, looks.kind
-    added = np.empty((len(turns), *thumbnails.shape[1:]), dtype=np.uint8)
+def pictured(owners: Pixels, kinds: Small, turns: Small, views: Floats) -> tuple[Pixels]:
+    """Return what looks show of their owners' pictures (N, n, n): those turned, or windows."""
+    shown = np.empty_like(owners)
     for turn in np.unique(turns).tolist():
-        added[turns == turn] = turned(thumbnails[owners[turns == turn]], turn)
+        shown[turns == turn] = turned(owners[turns == turn], turn)
     for n in np.flatnonzero(kinds == WINDOW).tolist():
-        added[n] = seen_through(thumbnails[owners[n]], views[n], cv2.INTER_CUBIC)
-    return added
+        shown[n] = seen_through(owners[n], views[n], cv2.INTER_CUBIC)
+    return (shown,)
 
 
 def seen_through(picture: NDArray[Any], view: NDArray[np.float64], method: int = cv2.INTER_LINEAR) -> NDArray[Any]:
@@ -138,9 +138,9 @@ def seen_through(picture: NDArray[Any], view: NDArray[np.float64], method: int =
     return np.asarray(cv2.warpAffine(picture, into, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE))
 
 
-def alike(index: Index, seen: Vectors, contents: int, count: int, least: float) -> Neighbours:
+def alike(search: Search, seen: Vectors, contents: int, count: int, least: float) -> Neighbours:
     """Return the ``count`` nearest contents whose cosine is at least ``least``, by cosine; -1 where there are fewer."""
-    similarity, place = index.search(seen)
+    similarity, place = search(seen)
     similarity, place = similarity[:, :count], place[:, :count]
     similarity /= np.maximum(np.linalg.norm(seen.astype(np.float32), axis=1, keepdims=True) ** 2, 1.0)
     place[(similarity < least) | (place >= contents)] = -1
@@ -151,7 +151,7 @@ def nearest(index: Index, seen: Vectors, contents: int, count: int, least: float
     """Return (query, content) of the ``count`` nearest whose cosine is at least ``least``."""
     queries, places = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for some in blocks(len(seen), AT_ONCE):
-        place = alike(index, seen[some], contents, count, least)[1]
+        place = alike(index.search, seen[some], contents, count, least)[1]
         query, rank = np.nonzero(place >= 0)
         queries.append(query + some.start)
         places.append(place[query, rank])

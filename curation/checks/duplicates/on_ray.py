@@ -6,18 +6,18 @@ task is a block of pairs, of queries or of pictures.
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from curation.base.pools.ray_pool import RayPool, fetched, stored_on_ray
+from curation.base.pools.ray_pool import RayPool
+from curation.base.pools.ray_workers import OnRay
 from curation.base.pools.threads import Make, blocks
 from curation.checks.duplicates.candidates import (
     Candidates,
+    Elsewhere,
     Hashes,
     Indices,
     Neighbours,
@@ -41,9 +41,10 @@ Report = Callable[[int, int], None]
 _PAIRS = 8192
 """Pairs a block: at a tenth of a millisecond each, a second."""
 
-_LEAST_QUERIES, _MOST_QUERIES = 4096, 131_072
+_LEAST_QUERIES, _MOST_QUERIES = 8192, 131_072
 _BLOCKS_A_WORKER = 4
-"""Descriptors a block; of these at least so many where there is enough work, so that all end at about the same time."""
+"""Descriptors a block, of equal size: a block costs the one who gives it out some milliseconds. Of blocks at least so
+many where there is enough work, so that all end at about the same time."""
 
 _PARTITIONED_AT_ONCE = 65_536
 """Descriptors that one process divides in less time than it takes to share that work."""
@@ -53,37 +54,6 @@ def ray_engine(settings: EngineSettings) -> Engine:
     """Return the steps of ``find_near_duplicates`` as they run on Ray; nothing is started before the first one."""
     workers = OnRay(settings)
     return Engine(partial(_join, settings), partial(_searcher, settings), partial(_verify, settings), workers)
-
-
-class OnRay:
-    """Processes of Ray, as ``Workers``."""
-
-    rows = 8192
-
-    def __init__(self, settings: EngineSettings) -> None:
-        """Start nothing yet."""
-        self._settings = settings
-        self._stored: dict[int, list[Any]] = {}
-
-    def doing(self, make: Make, *arguments: Any) -> Callable[[Sequence[Any]], Iterator[Any]]:
-        """See ``Workers``."""
-        return RayPool[Any, Any](self._settings, _make_fetching, make, arguments).in_order
-
-    def sent(self, array: NDArray[Any], again: bool = False) -> list[Any]:
-        """See ``Workers``."""
-        parts = [array[part] for part in blocks(len(array), self.rows)]
-        if not again:
-            return parts
-        if id(array) not in self._stored:
-            self._stored[id(array)] = stored_on_ray(self._settings, parts)
-            weakref.finalize(array, self._stored.pop, id(array), None)
-        return self._stored[id(array)]
-
-
-def _make_fetching(make: Make, arguments: Sequence[Any]) -> Callable[[Any], Any]:
-    """Return what ``make`` returns, as it is to be called with parts of a task that may be stored elsewhere."""
-    do = make(*arguments)
-    return lambda task: do(fetched(task) if isinstance(task, tuple) else task)
 
 
 def _verify(
@@ -109,19 +79,19 @@ def _searcher(settings: EngineSettings, database: Vectors, count: int) -> Callab
         made = next(workers.doing(_make_partitioned)([database])) if small else partitioned(database, workers)
         arguments = (*made, count)
         make = _partition_searcher
-    pool = RayPool[Vectors, Neighbours](settings, _make_search, make, arguments)
+    return _Search(settings, make, *arguments)
 
-    def search(queries: Vectors) -> Neighbours:
-        size = -(-len(queries) // (pool.workers * _BLOCKS_A_WORKER))
-        size = min(max(size, _LEAST_QUERIES), _MOST_QUERIES)
-        parts = list(pool.in_order([queries[block] for block in blocks(len(queries), size)]))
+
+class _Search(Elsewhere):
+    def __init__(self, settings: EngineSettings, make: Make, *arguments: Any) -> None:
+        super().__init__(make, *arguments)
+        self._pool = RayPool[Vectors, Neighbours](settings, make, *arguments)
+
+    def __call__(self, queries: Vectors) -> Neighbours:
+        number = min(self._pool.workers * _BLOCKS_A_WORKER, len(queries) // _LEAST_QUERIES)
+        size = -(-len(queries) // max(number, -(-len(queries) // _MOST_QUERIES), 1))
+        parts = list(self._pool.in_order([queries[block] for block in blocks(len(queries), size)]))
         return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
-
-    return search
-
-
-def _make_search(make: Make, arguments: Sequence[Any]) -> Callable[[Vectors], Neighbours]:
-    return make(*arguments)
 
 
 def _make_partitioned() -> Callable[[Vectors], Partitions]:

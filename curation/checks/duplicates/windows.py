@@ -8,8 +8,8 @@ picture where its details agree best, and named if they agree well.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import ClassVar, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import cv2
 import numpy as np
@@ -21,10 +21,12 @@ from curation.base.tables import WINDOW
 from curation.checks.duplicates.candidates import (
     FEW,
     Candidates,
+    Elsewhere,
     Index,
     Indices,
     Neighbours,
     Searcher,
+    Vectors,
     as_candidates,
     in_parts,
     merged,
@@ -33,7 +35,7 @@ from curation.checks.duplicates.candidates import (
 )
 from curation.checks.duplicates.features import ALONE, PLAIN, SIDE, Floats, Pixels, View, seen_by
 from curation.checks.duplicates.kernel import Stack, place_crops
-from curation.checks.duplicates.looks import Looks, alike, nearest, seen_through, with_more
+from curation.checks.duplicates.looks import Looks, Search, alike, nearest, seen_through, with_more
 
 Doubles = NDArray[np.float64]
 Report = Callable[[int, int], None]
@@ -69,6 +71,9 @@ turned and shifted pictures have in common."""
 _CROPS_OF_A_PICTURE = 16
 """So many of those that its windows are most similar to are looked at: of 4,665 near copies among 20,214 images one was
 found by another only, and among a million every window is similar to some."""
+
+_VIEWS_A_TASK = 8
+"""Windows that a worker elsewhere looks through at a time: the more, the less is sent."""
 
 _PAIRS_A_PICTURE = 1
 """Pairs to look at at a time: each maps 64 KiB of a file of pictures."""
@@ -148,10 +153,10 @@ class WindowSource:
         parts = in_parts(thumbnails)
         for n, (some, pictures) in enumerate(parts):
             crops = no_neighbours(len(pictures), _CROPS_OF_A_PICTURE)
-            for done, seen in enumerate(seen_by(pictures, [search.own for search in whole], self._workers)):
-                near = alike(self._index, seen, contents, FEW, _LEAST_SIMILARITY)
-                crops = merged(crops, _but_themselves(near, some))
-                self._tell((n * len(whole) + done + 1) // len(parts))
+            views = [search.own for search in whole]
+            for done, rows, shown in self._nearest_to_windows(pictures, some.start, views, contents):
+                crops[0][rows], crops[1][rows] = merged((crops[0][rows], crops[1][rows]), shown)
+                self._tell((n * len(whole) + done) // len(parts))
             picture, rank = np.nonzero(crops[1] >= 0)
             yield whole[0], np.stack([picture + some.start, crops[1][picture, rank]], axis=1)
         for done, search in enumerate((search for search in _SEARCHES if search.other != PLAIN), start=len(whole)):
@@ -161,17 +166,53 @@ class WindowSource:
             yield search, found[found[:, 0] != found[:, 1]]
             self._tell(done + 1)
 
+    def _nearest_to_windows(
+        self, pictures: Pixels, start: int, views: list[View], contents: int
+    ) -> Iterator[tuple[int, slice, Neighbours]]:
+        """Yield what windows of some pictures are most similar to, and how many views are done.
+
+        Workers that search elsewhere, and have the pictures, see and search together.
+        """
+        search, rows = self._index.search, self._workers.rows
+        if not isinstance(search, Elsewhere):
+            for done, seen in enumerate(seen_by(pictures, views, self._workers), start=1):
+                yield done, slice(None), _shown_in(search, seen, contents, start)
+            return
+        parts = list(zip(self._workers.sent(pictures, again=True), blocks(len(pictures), rows), strict=True))
+        some = [views[part] for part in blocks(len(views), _VIEWS_A_TASK)]
+        tasks = [(part, start + block.start, seen) for seen in some for part, block in parts]
+        found = self._workers.doing(_make_seeing, search.make, search.arguments, contents)(tasks)
+        for done, best in enumerate(found, start=1):
+            yield done * len(views) // len(tasks), parts[(done - 1) % len(parts)][1], best
+
     def _tell(self, done: int) -> None:
         if self._report is not None:
             self._report(done, self.SEARCHES)
 
 
-def _but_themselves(found: Neighbours, some: slice) -> Neighbours:
-    """Return what windows of ``some`` pictures show, these pictures aside, with room for more."""
-    similarity, place = no_neighbours(len(found[0]), _CROPS_OF_A_PICTURE)
+def _shown_in(search: Search, seen: Vectors, contents: int, start: int) -> Neighbours:
+    """Return what windows of pictures from row ``start`` on show, these pictures aside, with room for more."""
+    found = alike(search, seen, contents, FEW, _LEAST_SIMILARITY)
+    similarity, place = no_neighbours(len(seen), _CROPS_OF_A_PICTURE)
     similarity[:, : found[0].shape[1]], place[:, : found[0].shape[1]] = found
-    place[place == np.arange(some.start, some.stop)[:, None]] = -1  # similarity stays, for it falls
+    place[place == np.arange(start, start + len(seen))[:, None]] = -1  # similarity stays, for it falls
     return similarity, place
+
+
+def _make_seeing(
+    make: Callable[..., Search], arguments: Sequence[Any], contents: int
+) -> Callable[[tuple[Pixels, int, Sequence[View]]], Neighbours]:
+    """Return what finds the crops that pictures from a row on show through views, by a search of its own."""
+    search = make(*arguments)
+
+    def seeing(task: tuple[Pixels, int, Sequence[View]]) -> Neighbours:
+        pictures, start, views = task
+        crops = no_neighbours(len(pictures), _CROPS_OF_A_PICTURE)
+        for seen in seen_by(pictures, views, ALONE):
+            crops = merged(crops, _shown_in(search, seen, contents, start))
+        return crops
+
+    return seeing
 
 
 _TOLD = 8
