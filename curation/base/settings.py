@@ -51,7 +51,7 @@ class MeasureSettings(_Section):
 
 
 class EngineSettings(_Section):
-    """Where measuring and the search for near copies run; does not change any result."""
+    """Where measuring, the search for near copies and checks on one number run; does not change any result."""
 
     kind: Literal["local", "ray"] = Field("local", description="processes of this machine, or Ray")
     address: str = Field("", description="a Ray cluster's HOST:PORT or auto; empty = a Ray of this machine alone")
