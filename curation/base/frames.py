@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Union, cast
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
     from curation.base.arrays import Flags, Ints
 
@@ -16,7 +17,7 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return cast("list[dict[str, Any]]", frame.to_dict("records"))
 
 
-_Texts = Union["pd.Series", "pd.Index[Any]", Collection[str]]
+_Texts = Union["pd.Series", "pd.Index[Any]", "pa.Array", "pa.ChunkedArray", Collection[str]]
 
 
 def is_in(texts: _Texts, values: _Texts) -> Flags:
@@ -49,8 +50,10 @@ def _arrow(texts: _Texts) -> Any:
     import pandas as pd
     import pyarrow as pa
 
-    plain = texts if isinstance(texts, pd.Series | pd.Index) else list(texts)
-    found = pa.array(plain, pa.large_string())
+    if isinstance(texts, pa.Array | pa.ChunkedArray):  # as a list, each of its values would become a Python object
+        found = texts.cast(pa.large_string())
+    else:
+        found = pa.array(texts if isinstance(texts, pd.Series | pd.Index) else list(texts), pa.large_string())
     return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
 
 
