@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,41 @@ def place(count: int, folder: Path) -> Path | None:
     In memory are those of few rows, and all where a person may read a workspace but not write to it.
     """
     return folder if count >= FROM and os.access(folder, os.W_OK) else None
+
+
+_FOLDER: ContextVar[Path | None] = ContextVar("folder", default=None)
+
+
+@contextlib.contextmanager
+def lying_in(folder: Path) -> Iterator[None]:
+    """Have ``spooled`` write into files of ``folder`` meanwhile."""
+    before = _FOLDER.set(folder)
+    try:
+        yield
+    finally:
+        _FOLDER.reset(before)
+
+
+def spooled(table: pa.Table, order: pa.Array | None = None) -> pa.Table:
+    """Return a table of numbers and texts, its columns in files of the folder of ``lying_in``.
+
+    Args:
+        table: of these
+        order: of its rows in the result; None: as they are
+
+    """
+    folder = _FOLDER.get()
+    if folder is None or place(table.num_rows, folder) is None:
+        return (table if order is None else table.take(order)).combine_chunks()
+    columns = {}
+    for field in table.schema:
+        values = column(table[field.name].chunks, field.type, folder)
+        if order is not None:
+            taken = (values.take(order[start : start + BLOCK]) for start in range(0, len(order), BLOCK))
+            values = column(taken, field.type, folder)
+        columns[field.name] = values
+        scratch.release_all()
+    return pa.table(columns)
 
 
 class Column:

@@ -83,10 +83,11 @@ def image_folders(source: str, urls: pd.Series, sources: Path) -> list[str]:
         sources: the workspace's folder of unpacked images
 
     """
-    outside = urls[~urls.str.startswith(f"{sources.absolute()}/")]
+    unpacked = urls.str.startswith(f"{sources.absolute()}/")
     root = source.rstrip("/")
-    if outside.str.startswith(f"{root}/").all():
+    if (unpacked | urls.str.startswith(f"{root}/")).all():
         return [root]
+    outside = urls[~unpacked]
     if "://" in root:
         return [root.rpartition("/")[0]]
     folders = sorted(set(outside.str.rpartition("/")[0]))

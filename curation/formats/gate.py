@@ -70,7 +70,11 @@ class Gate:
             fault = f"cannot be read: {error.strerror}"
         if fault:
             return fault
-        return FoundFile(names.escaped(key), openable(full, self.cache), status.st_size, status.st_mtime_ns)
+        return self.named(key, full, status.st_size, status.st_mtime_ns)
+
+    def named(self, key: str, full: str, size: int, mtime_ns: int) -> FoundFile:
+        """Return the image file at ``full`` under the name ``key``, both escaped or linked where they are no UTF-8."""
+        return FoundFile(names.escaped(key), openable(full, self.cache), size, mtime_ns)
 
     def read(self, path: str, most_bytes: int = MOST_BYTES) -> bytes:
         """Return the bytes of a file of the source that is not an image, at most ``most_bytes``.

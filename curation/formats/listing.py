@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from curation.base import programs, reading, splits
+from curation.base import mapped, programs, reading, splits
 from curation.base.classes import alike, in_order
 from curation.base.errors import CurationError
 from curation.base.files import parsed
@@ -58,6 +59,7 @@ class Files:
     def __init__(self, files: Iterable[FoundFile] = ()) -> None:
         """Take ``files`` in, one after the other."""
         self._blocks: list[pa.Table] = []
+        self._spooled = 0
         self._last: list[FoundFile] = []
         self.extend(files)
 
@@ -78,13 +80,13 @@ class Files:
 
     def __iter__(self) -> Iterator[FoundFile]:
         """Yield each file."""
-        for block in self._blocks:
+        for block in self._each_block():
             yield from map(FoundFile._make, zip(*(column.to_pylist() for column in block.columns), strict=True))
         yield from list(self._last)
 
     def paths(self) -> Iterator[str]:
         """Yield the path of each file."""
-        for block in self._blocks:
+        for block in self._each_block():
             yield from block["path"].to_pylist()
         yield from [file.path for file in self._last]
 
@@ -92,36 +94,45 @@ class Files:
         """Return the files with the split, label and person that ``place`` gives for their paths."""
         self._close()
         result = Files()
-        for block in self._blocks:
+        for block in self._each_block():
             stated = list(zip(*map(place, block["path"].to_pylist()), strict=True))
             for name, values in zip(("split", "label", "subject"), stated, strict=True):
                 number = _COLUMNS.get_field_index(name)
                 block = block.set_column(number, _COLUMNS.field(name), pa.array(values, pa.large_string()))
-            result._blocks.append(block)
+            result._add(block)
         return result
 
     def into_frame(self) -> pd.DataFrame:
-        """Return the columns, sorted by them in their order, and forget the files: a column at a time is held twice."""
+        """Return the columns, sorted by them in their order, and forget the files."""
         self._close()
         table = pa.concat_tables([_COLUMNS.empty_table(), *self._blocks])
         self._blocks = []
-        order = pc.sort_indices(table["path"])
-        paths = table["path"].take(order)
-        if pc.any(pc.equal(paths[1:], paths[:-1])).as_py():
-            order = pc.sort_indices(table, [(name, "ascending") for name in table.column_names])
-        del paths
-        columns = {}
-        for name in _COLUMNS.names:
-            columns[name] = pa.table({name: table[name].take(order).combine_chunks()}).to_pandas()[name]
-            table = table.drop([name])
-        return pd.DataFrame(columns, copy=False)
+        found = mapped.spooled(table, pc.sort_indices(table["path"]))
+        if _repeated(found["path"]).any():
+            found = mapped.spooled(table, pc.sort_indices(table, [(name, "ascending") for name in table.column_names]))
+        del table
+        frame: pd.DataFrame = found.to_pandas(split_blocks=True, self_destruct=True)
+        return frame
 
     def _close(self) -> None:
         if self._last:
             columns = zip(*self._last, strict=True)
             arrays = [pa.array(values, kind.type) for values, kind in zip(columns, _COLUMNS, strict=True)]
-            self._blocks.append(pa.table(arrays, schema=_COLUMNS))
             self._last = []
+            self._add(pa.table(arrays, schema=_COLUMNS))
+
+    def _add(self, block: pa.Table) -> None:
+        """Add a block; large ones lie in files (``mapped.spooled``)."""
+        self._blocks.append(block)
+        fresh = self._blocks[self._spooled :]
+        if sum(map(len, fresh)) >= mapped.FROM:
+            self._blocks[self._spooled :] = [mapped.spooled(pa.concat_tables(fresh))]
+            self._spooled += 1
+
+    def _each_block(self) -> Iterator[pa.Table]:
+        """Yield the closed blocks in parts of which all may be Python objects."""
+        for block in self._blocks:
+            yield from (block.slice(start, _BLOCK) for start in range(0, len(block), _BLOCK))
 
 
 class SourceContents:
@@ -193,7 +204,7 @@ def finished(root: str, contents: SourceContents, settings: SourceSettings) -> L
 
     """
     frame = contents.files.into_frame()
-    again = (frame["path"] == frame["path"].shift()).to_numpy(dtype=bool)
+    again = _repeated(pa.array(frame["path"]))
     if again.any():
         contents.problems += [(path, "the same name again") for path in frame["path"][again]]
         frame = frame[~again].reset_index(drop=True)
@@ -206,6 +217,21 @@ def finished(root: str, contents: SourceContents, settings: SourceSettings) -> L
     return Listing(root, frame, problems, tuple(warnings))
 
 
+def _repeated(texts: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
+    """Return (N,) whether a text is that of the row before it."""
+    found = np.zeros(len(texts), dtype=np.bool_)
+    found[1:] = np.asarray(pc.equal(texts[1:], texts[:-1]))
+    return found
+
+
+def _renamed_each(texts: pd.Series, names: Mapping[str, str]) -> Any:
+    """Return a column of texts, of which few are different, with another name for each."""
+    encoded = pa.array(texts).dictionary_encode()
+    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+    meant = pa.array([names[text] for text in encoded.dictionary.to_pylist()], pa.large_string())
+    return pd.array(meant.take(encoded.indices), dtype="str")
+
+
 def _name_splits(frame: pd.DataFrame) -> list[str]:
     """Normalise splits in place, and return notes on names of splits that are not plain."""
     meant = splits.assign(set(frame["split"].unique()))
@@ -215,7 +241,7 @@ def _name_splits(frame: pd.DataFrame) -> list[str]:
         notes.append("splits: " + ", ".join(f"{name!r} is read as {meant[name]}" for name in renamed))
     if own := sorted({split for split in meant.values() if split and split not in splits.STANDARD}):
         notes.append(f"splits whose names are not known are kept as they are: {', '.join(map(repr, own[:8]))}")
-    frame["split"] = frame["split"].map(meant).astype("str")
+    frame["split"] = _renamed_each(frame["split"], meant)
     return notes
 
 

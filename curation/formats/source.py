@@ -6,8 +6,10 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from curation.base import mapped
 from curation.base.classes import is_expression
 from curation.base.reading import open_regular
 from curation.base.settings import SourceSettings
@@ -16,6 +18,9 @@ from curation.formats.gate import Gate
 from curation.formats.layouts import fer2013, listed, parquet
 from curation.formats.listing import Files, FoundFile, IngestError, Listing, SourceContents, by_folders, finished
 from curation.formats.tree import Tree
+
+if TYPE_CHECKING:
+    from curation.base.pools.threads import Workers
 
 _DEFAULTS = SourceSettings()
 
@@ -37,7 +42,9 @@ Read = tuple[str, SourceContents]
 """Root, and what is there."""
 
 
-def read_source(source: str, cache: Path, settings: SourceSettings = _DEFAULTS) -> Listing:
+def read_source(
+    source: str, cache: Path, settings: SourceSettings = _DEFAULTS, workers: Workers | None = None
+) -> Listing:
     """Return which images ``source`` holds; only as much of them is read as tells their kind.
 
     Args:
@@ -48,23 +55,26 @@ def read_source(source: str, cache: Path, settings: SourceSettings = _DEFAULTS) 
             fiftyone:NAME, torchvision:CLASS:ROOT, kaggle:OWNER/NAME.
         cache: folder for unpacked archives and for images that come inside other files, each stored once, by content.
         settings: how names are understood, and whether paths may lead outside the source.
+        workers: who lists the folders of a local folder; None: this process.
 
     Raises:
+        EngineError: a worker does not see the source.
         IngestError: there is no such source, or all of it is unreadable.
 
     """
-    root, contents = _read(source, cache, settings)
-    return finished(root, contents, settings)
+    with mapped.lying_in(cache.parent):  # of a workspace
+        root, contents = _read(source, cache, settings, workers)
+        return finished(root, contents, settings)
 
 
-def _read(source: str, cache: Path, settings: SourceSettings) -> Read:
+def _read(source: str, cache: Path, settings: SourceSettings, workers: Workers | None) -> Read:
     library, _, name = source.partition(":")
     if library in NAMED and name and not remote.is_url(source):
         return _read_named(library, name, cache, settings)
     url = urlsplit(source) if remote.is_url(source) and source.split("://")[0] in {"file", "local"} else None
     if url is None and remote.is_url(source):
         return _read_remote(remote.connect(source), cache)
-    return _read_local(unquote(url.netloc + url.path) if url else source, cache, settings)
+    return _read_local(unquote(url.netloc + url.path) if url else source, cache, settings, workers)
 
 
 def _read_named(library: str, name: str, cache: Path, settings: SourceSettings) -> Read:
@@ -86,7 +96,7 @@ def _read_named(library: str, name: str, cache: Path, settings: SourceSettings) 
     return huggingface.read(name, cache, outside=settings.outside)
 
 
-def _read_folder(full: str, cache: Path, settings: SourceSettings) -> Read:
+def _read_folder(full: str, cache: Path, settings: SourceSettings, workers: Workers | None) -> Read:
     """Return the images of a local folder: one that another library wrote, one in a known layout, or class folders."""
     from curation.formats import coco, fiftyone, huggingface, webdataset
 
@@ -100,7 +110,7 @@ def _read_folder(full: str, cache: Path, settings: SourceSettings) -> Read:
         return root, webdataset.read(shards, cache)
     if annotations := coco.annotations_in(gate):
         return root, coco.read(annotations, gate)
-    return root, _read_tree(folders.scan(gate), root)
+    return root, _read_tree(folders.scan(gate, workers), root)
 
 
 def _read_tree(tree: Tree, shown: str) -> SourceContents:
@@ -144,7 +154,7 @@ def _list_once(contents: SourceContents, links: Mapping[str, str]) -> None:
     contents.problems += [(path, f"the same file as {other!r}, by a link") for path, other in gone.items()]
 
 
-def _read_local(source: str, cache: Path, settings: SourceSettings) -> Read:
+def _read_local(source: str, cache: Path, settings: SourceSettings, workers: Workers | None = None) -> Read:
     shown = names.escaped(source)
     try:
         full = os.path.realpath(source, strict=True)
@@ -159,7 +169,7 @@ def _read_local(source: str, cache: Path, settings: SourceSettings) -> Read:
         reason = getattr(error, "strerror", None) or error
         raise IngestError(f"{shown} cannot be read ({reason}); {_WHAT_TO_GIVE}") from error
     if stat.S_ISDIR(mode):
-        return _read_folder(full, cache, settings)
+        return _read_folder(full, cache, settings, workers)
     if not stat.S_ISREG(mode):
         raise IngestError(f"{shown} is neither a folder nor a regular file; {_WHAT_TO_GIVE}")
     return names.escaped(full), _read_file(full, kinds.source_kind(head, full), shown, cache, settings)

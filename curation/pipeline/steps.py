@@ -86,7 +86,7 @@ def scan(workspace: Workspace, source: str, settings: Settings, display: Display
 
     memory.require(memory.Needed.curating)
     with display.step("Listing the images"):
-        listing = read_source(source, workspace.sources, settings.source)
+        listing = read_source(source, workspace.sources, settings.source, cluster(settings.engine))
         frame = _limited(listing.frame, limit)
     if frame.empty:
         raise WorkspaceError(f"no images in {listing.root}{why_nothing(listing.problems)}")
@@ -95,10 +95,12 @@ def scan(workspace: Workspace, source: str, settings: Settings, display: Display
     problems = {"left_out": listing.problems.to_dict("records"), "warnings": list(notes)}
     files.write_json(workspace.ingest, problems)
     files.write_table(workspace.listing, frame)
-    frame = mapped.frame(frame, workspace.root)
     folders = trust.image_folders(listing.root, frame["url"], workspace.sources)
     record = {"format": FORMAT, "source": listing.root, "limit": limit, "folders": folders}
     files.write_json(workspace.marker, {**record, "folder": str(workspace.root.absolute())})
+    del listing
+    frame = mapped.frame(frame, workspace.root)
+    memory.give_back()
     scanned = _measured(workspace, frame, settings, display)
     scanned.notes = notes
     return scanned
@@ -143,7 +145,8 @@ def _require_same_data(workspace: Workspace, source: str, listing: pd.DataFrame,
         return 0
     listed = files.read_table(workspace.listing)  # only its paths count: the images have been listed again
     known = listed["path"].astype("str") if "path" in listed else pd.Series(dtype="str")
-    gone = known[~is_in(known, listing["path"])]
+    same = known.equals(listing["path"])  # as most often, and without a table of all
+    gone = known[:0] if same else known[~is_in(known, listing["path"])]
     for path, reason in problems.loc[problems["reason"].str.startswith("folder cannot"), ["path", "reason"]].values:
         lost = int(gone.str.startswith(f"{path}/").sum())
         if lost:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
+from curation.base.pools import EngineError
+from curation.base.pools.threads import Make, Threads
+from curation.base.settings import SourceSettings
+from curation.formats import folders
+from curation.formats.gate import Gate
 from curation.formats.listing import why_nothing
+from curation.formats.source import read_source
 from tests.unit.sources import JPEG, column, lay, listed, reasons, said, told
 
 
@@ -170,3 +181,66 @@ def test_a_folder_that_cannot_be_listed_is_said(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(os, "scandir", refusing)
     listing = listed(tmp_path / "data")
     assert set(told(listing)) == {"happy/1.jpg"} and "'sad' cannot be listed" in said(listing)
+
+
+def _with_everything(root: Path) -> Path:
+    """A tree of many folders, with links, files that are no images, folders that cannot be read or are our own."""
+    lay(root / "data", [f"train/{label}/part{n}/{n}.jpg" for n in range(9) for label in ("happy", "sad")])
+    data = root / "data"
+    lay(root, ["elsewhere/deep/er/8.jpg", "elsewhere/9.jpg"])
+    (data / "train" / "linked").symlink_to(root / "elsewhere")
+    (data / "train" / "circle").symlink_to(data / "train")
+    (data / "train" / "happy" / "again.jpg").symlink_to(data / "train" / "sad" / "part1" / "1.jpg")
+    (data / "train" / "happy" / "lost.jpg").symlink_to(root / "nowhere.jpg")
+    (data / "notes.txt").write_text("no image")
+    (data / "faces.zip").write_bytes(b"PK")
+    (data / "empty").mkdir()
+    (data / ".hidden").mkdir()
+    os.mkfifo(data / "train" / "pipe.jpg")
+    (data / "space").mkdir()
+    (data / "space" / "curation.json").write_text("{}")
+    (data / os.fsdecode(b"caf\xe9")).mkdir()
+    (data / os.fsdecode(b"caf\xe9") / "1.jpg").write_bytes(JPEG)
+    (data / "locked").mkdir()
+    return data
+
+
+@pytest.mark.parametrize("outside", [False, True])
+def test_workers_list_what_this_process_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outside: bool) -> None:
+    data = _with_everything(tmp_path)
+    walk = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: _refused() if "locked" in str(path) else walk(path))
+    settings = SourceSettings(outside=outside)
+    alone = read_source(str(data), tmp_path / "cache", settings)
+    monkeypatch.setattr(folders, "_FOLDERS_A_TASK", 2)
+    asked: list[object] = []
+
+    class Counted(Threads):
+        def doing(self, make: Make, *arguments: Any) -> Callable[[Sequence[Any]], Iterator[Any]]:
+            do = super().doing(make, *pickle.loads(pickle.dumps(arguments)))
+            return lambda tasks: (asked.extend(tasks), do(tasks))[1]
+
+    shared = read_source(str(data), tmp_path / "cache", settings, Counted(2))
+    assert len(asked) > 5
+    pd.testing.assert_frame_equal(shared.frame, alone.frame)
+    pd.testing.assert_frame_equal(shared.problems, alone.problems)
+    assert sorted(shared.warnings) == sorted(alone.warnings)
+    assert len(alone.frame) == 19 + 2 * outside and "locked" in set(alone.problems["path"])
+
+
+def _refused() -> None:
+    raise PermissionError(13, "Permission denied")
+
+
+def test_a_folder_that_a_worker_does_not_see_is_an_error_not_a_gap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = _with_everything(tmp_path)
+    monkeypatch.setattr(folders, "_FOLDERS_A_TASK", 2)
+
+    class Elsewhere(Threads):
+        def doing(self, make: Make, gate: Gate) -> Callable[[Sequence[Any]], Iterator[Any]]:
+            return super().doing(make, replace(gate, root="/nowhere"))
+
+    with pytest.raises(EngineError, match="can be listed here but not where it is to be read"):
+        read_source(str(data), tmp_path / "cache", SourceSettings(), Elsewhere(2))

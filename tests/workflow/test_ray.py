@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curation.base.pools import EngineError, ray_pool
+from curation.base.pools import EngineError, cluster, ray_pool
 from curation.base.settings import EngineSettings
 from curation.measure import engine as measuring
 from curation.measure.tables import Batch
@@ -145,6 +145,22 @@ def test_what_is_made_of_pictures_on_ray_is_what_is_made_of_them_here() -> None:
     known = there.sent(other := pictures.copy(), again=True)
     del other
     assert there.sent(pictures.copy(), again=True) is not known
+
+
+@needs_ray
+@pytest.mark.slow
+def test_folders_that_are_listed_on_ray_are_those_listed_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from curation.formats import folders
+    from curation.formats.gate import Gate
+    from tests.unit.sources import lay
+
+    root = lay(tmp_path / "data", [f"{label}/part{n}/{n}.jpg" for n in range(5) for label in ("happy", "sad")])
+    (root / "happy" / "back").symlink_to(root / "sad")
+    monkeypatch.setattr(folders, "_FOLDERS_A_TASK", 1)
+    gate = Gate(str(root), tmp_path / "cache")
+    here, there = folders.scan(gate), folders.scan(gate, cluster(TWO))
+    assert sorted(there.images) == sorted(here.images) and len(here.images) == 10
+    assert there.contents.problems == here.contents.problems and len(here.contents.problems) == 1
 
 
 @needs_ray

@@ -39,10 +39,10 @@ QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """Microseconds of processor time in so many of a clock (cgroup v2)."""
 
 
-def cluster(engine: EngineSettings, rows: int) -> Workers | None:
+def cluster(engine: EngineSettings, rows: int = 8192) -> Workers | None:
     """Return the processes of a cluster, if the engine is one; nothing is started before the first task.
 
-    So many rows make a task.
+    So many rows of a table or an array make a task.
     """
     if engine.kind != "ray":
         return None
