@@ -135,8 +135,8 @@ def _listed(gate: Gate, folder: str) -> _Folder:
                 is_empty = is_empty and names.is_system(entry.name)
     except OSError as error:
         return _Folder(fault=error.strerror or str(error))
-    entries: dict[str, Any] = {name: tuple(rows) for name, rows in found.items()}
-    return _Folder(is_empty=is_empty, **entries)
+    told: dict[str, Any] = {name: tuple(rows) for name, rows in found.items()}
+    return _Folder(is_empty=is_empty, **told)
 
 
 _KINDS = ("folders", "linked", "links", "images", "others", "left_out")
