@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -57,17 +58,29 @@ def spooled(table: pa.Table, order: pa.Array | None = None) -> pa.Table:
 
     """
     folder = _FOLDER.get()
-    if folder is None or place(table.num_rows, folder) is None:
-        return (table if order is None else table.take(order)).combine_chunks()
-    columns = {}
-    for field in table.schema:
+
+    def written(field: pa.Field) -> pa.Array:
         values = column(table[field.name].chunks, field.type, folder)
         if order is not None:
             taken = (values.take(order[start : start + BLOCK]) for start in range(0, len(order), BLOCK))
             values = column(taken, field.type, folder)
-        columns[field.name] = values
         scratch.release_all()
-    return pa.table(columns)
+        return values
+
+    if folder is not None and place(table.num_rows, folder):
+        with _unless_full():
+            return _table(table.schema, written)
+    return (table if order is None else table.take(order)).combine_chunks()
+
+
+@contextlib.contextmanager
+def _unless_full() -> Iterator[None]:
+    """Go on behind the block where the disk is full: the table is then in memory."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
 
 
 class Column:
@@ -146,7 +159,7 @@ def column(pieces: Iterable[pa.Array], kind: pa.DataType, folder: Path) -> pa.Ar
 def parquet_table(file: Any, folder: Path) -> pa.Table:
     """Return the table in an open Parquet file; a large one is written out into files of ``folder``.
 
-    Columns of other kinds than numbers and texts are in memory, and so are all where no file can be made.
+    Columns of other kinds than numbers and texts are in memory, and so are all where no file can be made or filled.
     """
     parquet = pq.ParquetFile(file, pre_buffer=False)
 
@@ -156,24 +169,26 @@ def parquet_table(file: Any, folder: Path) -> pa.Table:
         batches = parquet.iter_batches(BLOCK, columns=[field.name], use_threads=False)
         return column((batch.column(0) for batch in batches), field.type, folder)
 
-    if place(parquet.metadata.num_rows, folder) is None:
-        return parquet.read()
-    return _table(parquet.schema_arrow, read)
+    if place(parquet.metadata.num_rows, folder):
+        with _unless_full():
+            return _table(parquet.schema_arrow, read)
+    return parquet.read()
 
 
 def frame(given: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """Return a frame, of which the columns of numbers and texts lie in files of ``folder`` if it is large."""
-    if place(len(given), folder) is None:
-        return given
 
-    def spooled(field: pa.Field) -> pa.Array:
+    def written(field: pa.Field) -> pa.Array:
         values = pa.array(given[field.name])
         pieces = values.chunks if isinstance(values, pa.ChunkedArray) else [values]
         return column(pieces, field.type, folder) if can_hold(field.type) else values
 
-    table = _table(pa.Schema.from_pandas(given, preserve_index=False), spooled)
-    found: pd.DataFrame = table.to_pandas(split_blocks=True)
-    return found
+    if place(len(given), folder):
+        with _unless_full():
+            table = _table(pa.Schema.from_pandas(given, preserve_index=False), written)
+            found: pd.DataFrame = table.to_pandas(split_blocks=True)
+            return found
+    return given
 
 
 def _table(schema: pa.Schema, values: Callable[[pa.Field], Any]) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 from pathlib import Path
 
@@ -77,6 +78,33 @@ def test_where_no_file_can_be_made_a_table_is_read_into_memory(tmp_path: Path, m
     before = len(scratch._MAPS)
     pd.testing.assert_frame_equal(reading.parquet_frame(path)[["whole"]], _frame()[["whole"]])
     assert len(scratch._MAPS) == before
+
+
+def test_where_the_disk_is_full_a_table_is_read_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "table.parquet"
+    _frame().to_parquet(path)
+
+    def full(column: mapped.Column, piece: pa.Array) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(mapped.Column, "add", full)
+    before = len(scratch._MAPS)
+    pd.testing.assert_frame_equal(reading.parquet_frame(path)[["whole"]], _frame()[["whole"]])
+    assert mapped.frame(given := _frame(), tmp_path) is given
+    table = pa.table({"number": [3, 1, 2]})
+    with mapped.lying_in(tmp_path):
+        assert mapped.spooled(table, pa.array([1, 2, 0]))["number"].to_pylist() == [1, 2, 3]
+    assert len(scratch._MAPS) == before
+
+
+def test_a_table_is_spooled_in_the_order_asked_for(tmp_path: Path) -> None:
+    table = pa.table({"number": pa.chunked_array([[3, 1], [2]]), "text": pa.chunked_array([["c", "a"], ["b"]])})
+    with mapped.lying_in(tmp_path):
+        found = mapped.spooled(table, pa.array([1, 2, 0]))
+        assert found.to_pydict() == {"number": [1, 2, 3], "text": ["a", "b", "c"]}
+        assert mapped.spooled(table).to_pydict() == table.to_pydict()
+        assert len(scratch._MAPS) > 0
+    assert found["number"].num_chunks == 1
 
 
 def test_the_memory_of_a_table_that_nobody_looks_at_is_given_back(tmp_path: Path) -> None:
