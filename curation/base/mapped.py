@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,19 +59,20 @@ def spooled(table: pa.Table, order: pa.Array | None = None) -> pa.Table:
 
     """
     folder = _FOLDER.get()
-
-    def written(field: pa.Field) -> pa.Array:
-        values = column(table[field.name].chunks, field.type, folder)
-        if order is not None:
-            taken = (values.take(order[start : start + BLOCK]) for start in range(0, len(order), BLOCK))
-            values = column(taken, field.type, folder)
-        scratch.release_all()
-        return values
-
-    if folder is not None and place(table.num_rows, folder):
+    room = None if folder is None else place(table.num_rows, folder)
+    if room is not None:
         with _unless_full():
-            return _table(table.schema, written)
+            return _table(table.schema, partial(_written, room, table, order))
     return (table if order is None else table.take(order)).combine_chunks()
+
+
+def _written(folder: Path, table: pa.Table, order: pa.Array | None, field: pa.Field) -> pa.Array:
+    values = column(table[field.name].chunks, field.type, folder)
+    if order is not None:
+        taken = (values.take(order[start : start + BLOCK]) for start in range(0, len(order), BLOCK))
+        values = column(taken, field.type, folder)
+    scratch.release_all()
+    return values
 
 
 @contextlib.contextmanager

@@ -358,8 +358,9 @@ AT_ONCE = 2 * _QUERIES
 _TRAINING_POINTS, _ROUNDS = 64, 10
 """Descriptors a partition that k-means is shown, and how often it moves its centroids."""
 
-_TOGETHER = 1024
-"""Descriptors that are compared with all centroids at a time: their products stay small."""
+_TOGETHER, _PRODUCTS = 512, 2**20
+"""Descriptors that are compared with all centroids at a time, and products at most: more of them would be mapped anew
+each time, which takes the system longer than they take."""
 
 _SEED = 1234
 """Of the partitions' k-means."""
@@ -505,7 +506,14 @@ def partitioned(database: Vectors, workers: Workers = ALONE) -> Partitions:
 
 
 def _nearest_of(centroids: Floats, vectors: Vectors) -> tuple[Indices]:
-    return ((vectors.astype(np.float32) @ centroids.T).argmax(axis=1),)
+    nearest = np.empty(len(vectors), dtype=np.int64)
+    for part in _together(len(vectors), centroids):
+        nearest[part] = (vectors[part].astype(np.float32) @ centroids.T).argmax(axis=1)
+    return (nearest,)
+
+
+def _together(rows: int, centroids: Floats) -> list[slice]:
+    return blocks(rows, max(min(_TOGETHER, _PRODUCTS // len(centroids)), 1))
 
 
 def _make_summing(centroids: Floats) -> Callable[[Sequence[Vectors]], tuple[Indices, NDArray[np.float64]]]:
@@ -513,7 +521,7 @@ def _make_summing(centroids: Floats) -> Callable[[Sequence[Vectors]], tuple[Indi
 
     def summing(task: Sequence[Vectors]) -> tuple[Indices, NDArray[np.float64]]:
         (vectors,) = task
-        nearest = np.concatenate([_nearest_of(centroids, vectors[part])[0] for part in blocks(len(vectors), _TOGETHER)])
+        (nearest,) = _nearest_of(centroids, vectors)
         order = np.argsort(nearest, kind="stable")
         filled, first = np.unique(nearest[order], return_index=True)
         return filled, np.add.reduceat(vectors[order], first, axis=0, dtype=np.float64)
@@ -570,10 +578,10 @@ def _nearest_partitions(centroids: Floats, queries: Vectors, count: int) -> NDAr
     none of the ``count`` most similar.
     """
     similarity, index = no_neighbours(len(queries), count)
-    rows = np.arange(max(len(centroids), _BLOCK[0]))
+    rows = np.arange(max(len(centroids), _TOGETHER))
     size = max(len(centroids) // (_GROUPS * count), 1)
     groups = len(centroids) // size
-    for block in blocks(len(queries), _BLOCK[0]):
+    for block in _together(len(queries), centroids):
         products = queries[block].astype(np.float32) @ centroids.T
         most = products[:, : size * groups].reshape(len(products), size, groups).max(axis=1)
         least = np.ascontiguousarray(np.partition(most, groups - count, axis=1)[:, groups - count])
